@@ -1,0 +1,52 @@
+"""Build file of `distill-or-annotate`: packages, dependencies and the `doa` command.
+
+The runtime (`runtime/`, import name `t5x`) is a distribution of its own and is never required here by name: no
+registry has it, so a stranger could take the name. `make` installs both.
+"""
+
+import pathlib
+
+import setuptools
+
+_HERE = pathlib.Path(__file__).parent
+_LIBRARY = setuptools.find_packages(include=["distill_or_annotate", "distill_or_annotate.*"])
+
+setuptools.setup(
+    name="distill-or-annotate",
+    version="0.1.0",
+    description="What does the next dollar buy: labels or a distilled compact model?",
+    long_description=(_HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11,<3.14",
+    # `tasks/` and `gin/` stand at the root of the checkout for their readers; installed, they live under the package.
+    package_dir={"distill_or_annotate.tasks": "tasks", "distill_or_annotate.gin": "gin"},
+    packages=[*_LIBRARY, "distill_or_annotate.tasks", "distill_or_annotate.gin"],
+    package_data={
+        "distill_or_annotate": ["**/*.json", "**/*.toml", "**/*.css", "**/*.model", "**/*.safetensors", "**/*.md"],
+        "distill_or_annotate.tasks": ["**/*.model", "**/*.md"],
+        "distill_or_annotate.gin": ["**/*.gin"],
+    },
+    install_requires=[
+        "absl-py>=2.1",
+        "clu>=0.0.12",
+        "flax>=0.12",
+        "gin-config>=0.5",
+        "jax>=0.10",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11",
+        "rich>=13",
+        "safetensors>=0.4",
+        "scikit-learn>=1.4",
+        "scipy>=1.12",
+        "sentencepiece>=0.2",
+        "seqio>=0.0.20",
+        "tensorflow>=2.19",
+    ],
+    extras_require={
+        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6"],
+        "parity": ["torch==2.13.0", "transformers>=5"],
+    },
+    entry_points={"console_scripts": ["doa = distill_or_annotate.cli:main"]},
+)

@@ -1,0 +1,5 @@
+"""What the student's loss is, under distillation."""
+
+from distill_or_annotate.model.distillation import DistillationObjective
+
+__all__ = ["DistillationObjective"]

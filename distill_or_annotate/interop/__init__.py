@@ -1,0 +1,1 @@
+"""Models in and out: safetensors files and T5X checkpoint folders."""

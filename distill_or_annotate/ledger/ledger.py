@@ -2,7 +2,6 @@
 
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from distill_or_annotate.ledger.attempts import Attempt, is_alive, process_identity, read_heartbeat
 from distill_or_annotate.ledger.journal import Journal, Row, Transaction, read_journal

@@ -1,0 +1,205 @@
+"""The stages of a study: what has to be bought, trained, captured and scored, each thing once."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from distill_or_annotate.costs import Cost, distill_cost_per_1k, finetune_cost
+from distill_or_annotate.ledger import Charge
+from distill_or_annotate.prices import PriceBook, load_book
+from distill_or_annotate.scenarios.cells import Cell, cells
+from distill_or_annotate.scenarios.scenario import Scenario, ScenarioError
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of a study; its name is its folder and changes when what determines its output does.
+
+    Attributes:
+      kind: label | finetune | capture | distill | annotate | evaluate.
+      name: KIND-HASH.
+      task: base task.
+      depends_on: names of the stages whose files it reads.
+      n_labels: labels it trains on, or buys.
+      n_unlabeled: unlabeled examples it reads; 0 where it reads none.
+      first_label: for `label`, the first position it buys; 0 otherwise.
+      model: model it trains or runs; '' for `label`.
+      gin_file: gin file of its program; '' where it runs none.
+      macros: gin macros on top of those the pipeline sets.
+      data_seed: seed of the label shuffle.
+      train_seed: seed of training.
+      charges: what the scenario owes once the stage is done, in dollars of its price book.
+      serves: (strategy, additional_usd) of every cell that needs the stage.
+    """
+
+    kind: str
+    name: str
+    task: str
+    depends_on: tuple[str, ...]
+    n_labels: int
+    n_unlabeled: int
+    first_label: int
+    model: str
+    gin_file: str
+    macros: Mapping[str, Any]
+    data_seed: int
+    train_seed: int
+    charges: tuple[Charge, ...]
+    serves: tuple[tuple[str, float], ...]
+
+
+def expand(
+    scenario: Scenario, book: PriceBook | None = None, gin_digests: Mapping[str, str] | None = None
+) -> list[Stage]:
+    """Returns the stages of a study, sorted so that each stands after those it depends on.
+
+    Equal work is one stage: the teacher and the capture of the largest pool serve every distilled cell, smaller pools
+    being prefixes of it; budgets that buy the same labels share a model.
+
+    Args:
+      scenario: the study.
+      book: its prices; None loads the shipped book of its name.
+      gin_digests: gin file -> digest of its contents, so that an edited file makes new stages; None hashes names alone.
+
+    Raises:
+      ScenarioError: a strategy lacks its gin file.
+      PriceBookError: the book does not price the task.
+    """
+    return _Expansion(scenario, book or load_book(scenario.price_book), gin_digests or {}).stages()
+
+
+class _Expansion:
+    def __init__(self, scenario: Scenario, book: PriceBook, gin_digests: Mapping[str, str]):
+        self.scenario, self.book, self.gin_digests = scenario, book, gin_digests
+        self.by_name: dict[str, Stage] = {}
+
+    def stages(self) -> list[Stage]:
+        scenario = self.scenario
+        affordable = [cell for cell in cells(scenario, self.book) if cell.affordable]
+        distilled = [cell for cell in affordable if cell.strategy == "distill"]
+        everyone = tuple(_key(cell) for cell in affordable)
+        label = self.label(0, scenario.n_labels, everyone)
+        if distilled:
+            serves = tuple(_key(cell) for cell in distilled)
+            teacher = self.train("finetune", scenario.teacher, scenario.n_labels, (label,), serves)
+            self.evaluate(teacher)
+            capture = self.capture(teacher, max(cell.n_unlabeled for cell in distilled), serves)
+            for cell in distilled:
+                self.evaluate(self.distill(cell, label, teacher, capture))
+        for cell in affordable:
+            if cell.strategy == "annotate":
+                bought = (label,)
+                if cell.n_labels > scenario.n_labels:
+                    bought += (self.label(scenario.n_labels, cell.n_labels, (_key(cell),)),)
+                self.evaluate(self.train("annotate", scenario.student, cell.n_labels, bought, (_key(cell),)))
+        return list(self.by_name.values())
+
+    def label(self, first: int, last: int, serves) -> Stage:
+        determines = {"first": first, "last": last}
+        return self.add("label", "", (), determines, serves, n_labels=last - first, first_label=first)
+
+    def train(self, kind: str, model: str, n_labels: int, labels: tuple[Stage, ...], serves) -> Stage:
+        charges = ()
+        if kind == "finetune":
+            charges = (("run", 1, finetune_cost(self.book, self.scenario.task, n_labels)),)
+        determines = {"n_labels": n_labels, "train_seed": self.scenario.train_seed}
+        return self.add(kind, model, labels, determines, serves, n_labels=n_labels, charges=charges)
+
+    def capture(self, teacher: Stage, n_unlabeled: int, serves) -> Stage:
+        determines = {"n_unlabeled": n_unlabeled, "teacher": teacher.name}
+        return self.add("capture", teacher.model, (teacher,), determines, serves, n_unlabeled=n_unlabeled)
+
+    def distill(self, cell: Cell, label: Stage, teacher: Stage, capture: Stage) -> Stage:
+        scenario = self.scenario
+        # The capture stands here by what made it, not by its size: a larger pool later leaves this model as it is.
+        determines = {
+            "n_labels": cell.n_labels,
+            "n_unlabeled": cell.n_unlabeled,
+            "teacher": teacher.name,
+            "capture": [capture.gin_file, self.gin_digests.get(capture.gin_file, ""), dict(capture.macros)],
+            "train_seed": scenario.train_seed,
+        }
+        rate = distill_cost_per_1k(self.book, scenario.task, scenario.n_labels)
+        return self.add(
+            "distill",
+            scenario.student,
+            (label, teacher, capture),
+            determines,
+            (_key(cell),),
+            n_labels=cell.n_labels,
+            n_unlabeled=cell.n_unlabeled,
+            charges=(("1000 unlabeled examples", cell.n_unlabeled / 1000, rate),),
+        )
+
+    def evaluate(self, subject: Stage) -> Stage:
+        counts = {"n_labels": subject.n_labels, "n_unlabeled": subject.n_unlabeled}
+        return self.add("evaluate", subject.model, (subject,), {"subject": subject.name}, subject.serves, **counts)
+
+    def add(self, kind, model, after, determines, serves, *, charges=(), n_labels=0, n_unlabeled=0, first_label=0):
+        scenario = self.scenario
+        gin_file, macros = scenario.gin_file(kind), dict(scenario.macros.get(kind, {}))
+        if not gin_file and kind in ("finetune", "capture", "distill", "annotate"):
+            field = "teacher_gin" if kind == "finetune" else f"{kind}_gin"
+            raise ScenarioError(
+                f"Scenario.{field}: received ''; the strategies {', '.join(scenario.strategies)} need the gin file of "
+                f"their {kind} stage. Bind Scenario.{field}."
+            )
+        everything = {
+            "kind": kind,
+            "task": scenario.task,
+            "data_seed": scenario.data_seed,
+            "mode": "" if kind == "label" else scenario.mode,
+            "model": model,
+            "gin": [gin_file, self.gin_digests.get(gin_file, "")],
+            "macros": macros,
+            **determines,
+        }
+        name = f"{kind}-{_digest(everything)}"
+        if name in self.by_name:
+            shared = self.by_name[name]
+            together = shared.serves + tuple(key for key in serves if key not in shared.serves)
+            self.by_name[name] = dataclasses.replace(shared, serves=together)
+            return self.by_name[name]
+        stage = Stage(
+            kind=kind,
+            name=name,
+            task=scenario.task,
+            depends_on=tuple(stage.name for stage in after),
+            n_labels=n_labels,
+            n_unlabeled=n_unlabeled,
+            first_label=first_label,
+            model=model,
+            gin_file=gin_file,
+            macros=macros,
+            data_seed=scenario.data_seed,
+            train_seed=scenario.train_seed,
+            charges=tuple(_charge(name, self.book, *charge) for charge in charges),
+            serves=tuple(serves),
+        )
+        self.by_name[name] = stage
+        return stage
+
+
+def _key(cell: Cell) -> tuple[str, float]:
+    return (cell.strategy, cell.additional_usd)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, allow_nan=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _charge(stage_name: str, book: PriceBook, unit: str, quantity: float, cost: Cost) -> Charge:
+    return Charge(
+        key=stage_name,
+        kind="device",
+        quantity=quantity,
+        unit=unit,
+        unit_price_usd=cost.usd,
+        book=book.name,
+        price_entry=" ".join(cost.price_entries),
+        price_date=cost.date.isoformat(),
+        source="estimated" if cost.provenance in ("estimated", "assumption") else "paper",
+    )

@@ -1,0 +1,1 @@
+"""Scores: pure functions of targets and predictions, in percent, higher being better. Needs numpy alone."""

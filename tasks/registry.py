@@ -1,0 +1,149 @@
+"""From `TaskSpec` to SeqIO task: one way of registering, and one place to look a task up by name."""
+
+import difflib
+import functools
+import importlib
+from collections.abc import Sequence
+
+import seqio
+import tensorflow as tf
+
+from distill_or_annotate.metrics.evaluation import Scorer
+from distill_or_annotate.preprocess.rows import Row
+from distill_or_annotate.tasks.sources import RowsDataSource
+from distill_or_annotate.tasks.spec import TaskSpec
+
+# Modules of ours that register a base task when imported, so that a name suffices.
+HOMES = {
+    "mini": "distill_or_annotate.tasks.mini.task",
+    "mini_cls": "distill_or_annotate.tasks.mini.task",
+    "wlp": "distill_or_annotate.tasks.wlp",
+    "wlp_mini": "distill_or_annotate.tasks.wlp",
+}
+
+_SPECS: dict[str, TaskSpec] = {}
+
+
+class UnknownTask(KeyError):
+    """No task of this name is registered."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def register(spec: TaskSpec) -> str:
+    """Registers a task with SeqIO; a second registration of an equal task changes nothing.
+
+    Args:
+      spec: the task or variant.
+    Returns:
+      Its name, for `MIXTURE_OR_TASK_NAME`.
+    Raises:
+      ValueError: another task has the name.
+    """
+    known = _SPECS.get(spec.name)
+    if known is not None and (known.version, known.base, known.metric) != (spec.version, spec.base, spec.metric):
+        raise ValueError(
+            f"task {spec.name!r} is registered already, with version {known.version}, metric {known.metric!r} and base "
+            f"{known.base!r}; give the new one another name"
+        )
+    if known is None and spec.name in seqio.TaskRegistry.names():
+        raise ValueError(f"SeqIO has a task {spec.name!r} that is not ours; give the new one another name")
+    if spec.name not in seqio.TaskRegistry.names():
+        feature = seqio.Feature(vocabulary=spec.vocabulary(), add_eos=True)
+        seqio.TaskRegistry.add(
+            spec.name,
+            source=RowsDataSource(spec.rows, spec.available_splits),
+            preprocessors=[
+                functools.partial(_to_features, prefix=spec.prefix),
+                seqio.preprocessors.tokenize,
+                seqio.CacheDatasetPlaceholder(),
+                # After trimming, so that a cut sequence still ends.
+                seqio.preprocessors.append_eos_after_trim,
+            ],
+            output_features={"inputs": feature, "targets": feature},
+            metric_fns=[_metric_fn(spec), *spec.metric_fns],
+        )
+        _SPECS[spec.name] = spec
+    return spec.name
+
+
+def get(name: str) -> TaskSpec:
+    """Looks a task up, importing the module of ours that registers it if need be.
+
+    Args:
+      name: a base task or a registered variant.
+    Returns:
+      Its description.
+    Raises:
+      UnknownTask: no such task; near names are listed.
+    """
+    if name not in _SPECS and name in HOMES:
+        importlib.import_module(HOMES[name])
+    if name not in _SPECS:
+        known = sorted({*_SPECS, *HOMES})
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
+        listed = f"Near names: {', '.join(near)}" if near else f"Base tasks: {', '.join(base_names())}"
+        raise UnknownTask(
+            f"task {name!r} is not registered. {listed}. A task of one's own is registered by importing its module "
+            "(MIXTURE_OR_TASK_MODULE in gin)."
+        )
+    return _SPECS[name]
+
+
+def base_names() -> list[str]:
+    """Lists the base tasks: those registered, and those of ours that importing would register.
+
+    Returns:
+      Names, sorted.
+    """
+    return sorted({*HOMES, *(name for name, spec in _SPECS.items() if spec.base is None)})
+
+
+def rows(name: str, split: str) -> Sequence[Row]:
+    """Returns the rows of a task or variant, as its data source gives them.
+
+    Args:
+      name: a registered task.
+      split: one of its splits.
+    Returns:
+      Rows with `source` (without prefix) and `target`.
+    Raises:
+      UnknownTask: no such task.
+      ValueError: no such split.
+    """
+    spec = get(name)
+    if split not in spec.available_splits():
+        raise ValueError(f"split: {split!r} of task {name!r} is not one of {spec.available_splits()}")
+    return spec.rows(split)
+
+
+def scorer(name: str) -> Scorer:
+    """Returns the metric of a task.
+
+    Args:
+      name: a registered task.
+    Returns:
+      What the SeqIO task, the pipeline and `doa evaluate` score with.
+    Raises:
+      UnknownTask: no such task.
+    """
+    spec = get(name)
+    return Scorer(spec.metric, labels=spec.labels, mode=spec.mode)
+
+
+def _to_features(dataset: tf.data.Dataset, prefix: str) -> tf.data.Dataset:
+    return dataset.map(
+        lambda row: {"inputs": tf.strings.join([prefix, row["source"]]), "targets": row["target"]},
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def _metric_fn(spec: TaskSpec):
+    # SeqIO tells a metric's kind by the names of its arguments.
+    task_scorer = Scorer(spec.metric, labels=spec.labels, mode=spec.mode)
+
+    def task_metric(targets, predictions):
+        return task_scorer.scores(targets, predictions)
+
+    return task_metric

@@ -1,0 +1,269 @@
+"""Variants of a task by name: how many labels, how much of the pool, or the pool as a teacher labelled it.
+
+  {task}_n{N}_s{K}          train: the first N of shuffle K of the labelled rows, so that 1K lie inside 5K
+  {task}_u{U}               unlabeled (and train): the first U of the pool, evaluation sources left out
+  {task}_pseudo_u{U}_{hash} train: the same U sources with a teacher's predictions, and gold rows if asked for
+
+`validation` and `test` are the base task's. Every function registers with SeqIO, idempotently, and returns the name, so
+each works in gin as a value (`MIXTURE_OR_TASK_NAME = @variants.labelled()`) and, once registered, as a plain string.
+"""
+
+import dataclasses
+import glob
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from distill_or_annotate.preprocess.rows import Row
+from distill_or_annotate.preprocess.text import content_hash, permutation, source_key, without_prefix
+from distill_or_annotate.tasks import registry
+
+_LABELLED = re.compile(r"(?P<task>.+)_n(?P<n>\d+)_s(?P<seed>\d+)")
+_UNLABELED = re.compile(r"(?P<task>.+)_u(?P<n>\d+)")
+EVALUATION_SPLITS = ("validation", "test")
+
+
+class PredictionsError(ValueError):
+    """A teacher's predictions cannot be read, or do not cover the pool."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """The unlabeled pool of a task.
+
+    Args:
+      rows: sources with empty targets, in the pool's order.
+      n_excluded: sources left out because they occur in `validation` or `test`.
+    """
+
+    rows: list[Row]
+    n_excluded: int
+
+
+def labelled(task: str, n_labels: int, seed: int = 0) -> str:
+    """Registers the first N labels of a seeded shuffle.
+
+    Args:
+      task: a base task.
+      n_labels: N, at least 1 and at most the rows of `train` (checked when the rows are read).
+      seed: K, at least 0.
+    Returns:
+      `{task}_n{N}_s{K}`.
+    Raises:
+      UnknownTask: no such base task.
+      ValueError: a number out of range.
+    """
+    _check("n_labels", n_labels, 1)
+    _check("seed", seed, 0)
+    name = f"{task}_n{n_labels}_s{seed}"
+
+    def train() -> list[Row]:
+        rows = registry.rows(task, "train")
+        _check_enough("n_labels", n_labels, len(rows), f"labelled rows of {task!r}")
+        return [rows[i] for i in permutation(len(rows), seed)[:n_labels]]
+
+    return _register(task, name, {"train": train})
+
+
+def unlabeled(task: str, n_unlabeled: int) -> str:
+    """Registers the first U sources of the pool, as split `unlabeled` and, the same, as `train`.
+
+    Args:
+      task: a base task with a split `unlabeled`.
+      n_unlabeled: U, at least 1 and at most the pool (checked when the rows are read).
+    Returns:
+      `{task}_u{U}`.
+    Raises:
+      UnknownTask: no such base task.
+      ValueError: a number out of range.
+    """
+    _check("n_unlabeled", n_unlabeled, 1)
+
+    def first() -> list[Row]:
+        return _first_of_pool(task, n_unlabeled)
+
+    return _register(task, f"{task}_u{n_unlabeled}", {"train": first, "unlabeled": first})
+
+
+def pseudo(
+    task: str,
+    predictions: str | os.PathLike | Sequence[str | os.PathLike],
+    n_unlabeled: int,
+    gold: str | None = None,
+    gold_repeats: int = 1,
+    seed: int = 0,
+) -> str:
+    """Registers the pool as a teacher labelled it.
+
+    The predictions may cover more of the pool than U: those on 100K serve for 10K too.
+
+    Args:
+      task: a base task with a split `unlabeled`.
+      predictions: JSON lines of `t5x.infer` in mode predict: a file, several, or a glob pattern (an inference over
+        several shards leaves several files). A line is `{"inputs": {"inputs_pretokenized": ...}, "prediction": ...}`.
+      n_unlabeled: U, at least 1.
+      gold: a labelled variant whose rows are mixed in, as fair mode does; None for none.
+      gold_repeats: how many times each gold row occurs, at least 1.
+      seed: seed of the order in which pseudo-labelled and gold rows are mixed, at least 0.
+    Returns:
+      `{task}_pseudo_u{U}_{hash}`; the hash is of all that determines the rows, the predictions' content included.
+    Raises:
+      UnknownTask: no such base task or gold variant.
+      PredictionsError: no predictions, unreadable ones, or some of the first U sources missing from them.
+      ValueError: a number out of range.
+    """
+    for field, value, least in (("n_unlabeled", n_unlabeled, 1), ("gold_repeats", gold_repeats, 1), ("seed", seed, 0)):
+        _check(field, value, least)
+    spec = registry.get(task)
+    labels = read_predictions(predictions, spec.prefix)
+    pool = _first_of_pool(task, n_unlabeled)
+    missing = [row["source"] for row in pool if row["source"] not in labels]
+    if missing:
+        raise PredictionsError(
+            f"predictions: {predictions!r} lack {len(missing)} of the first {n_unlabeled} sources of the pool of "
+            f"{task!r}, such as {missing[0]!r}. Run t5x.infer on {task}_u{n_unlabeled}, split 'unlabeled', and give "
+            "its file."
+        )
+    rows = [{"source": row["source"], "target": labels[row["source"]]} for row in pool]
+    gold_rows = registry.rows(variant(gold), "train") if gold else []
+    rows += [row for row in gold_rows for _ in range(gold_repeats)]
+    if gold_rows:
+        rows = [rows[i] for i in permutation(len(rows), seed)]
+    content = content_hash(text for row in rows for text in (row["source"], row["target"]))
+    name_hash = content_hash([task, spec.version, n_unlabeled, gold, gold_repeats if gold else 0, content])
+    return _register(task, f"{task}_pseudo_u{n_unlabeled}_{name_hash}", {"train": lambda: rows})
+
+
+def variant(name: str) -> str:
+    """Registers a labelled or unlabeled variant by its name alone.
+
+    Args:
+      name: a base task, a registered variant, `{task}_n{N}_s{K}` or `{task}_u{U}`.
+    Returns:
+      The name.
+    Raises:
+      UnknownTask: none of these; near names are listed.
+    """
+    try:
+        return registry.get(name).name
+    except registry.UnknownTask:
+        if match := _LABELLED.fullmatch(name):
+            return labelled(match["task"], int(match["n"]), int(match["seed"]))
+        if match := _UNLABELED.fullmatch(name):
+            return unlabeled(match["task"], int(match["n"]))
+        raise
+
+
+def register_defaults(
+    task: str, n_labels: Iterable[int], n_unlabeled: Iterable[int], seeds: Iterable[int] = range(5)
+) -> list[str]:
+    """Registers the usual sizes, so that their names work as plain strings. Reads no data.
+
+    Args:
+      task: a base task.
+      n_labels: numbers of labels, each at least 1.
+      n_unlabeled: sizes of the pool, each at least 1.
+      seeds: data seeds, each at least 0.
+    Returns:
+      The names.
+    Raises:
+      UnknownTask: no such base task.
+      ValueError: a number out of range.
+    """
+    seeds = tuple(seeds)
+    names = [labelled(task, n, seed) for n in n_labels for seed in seeds]
+    return names + [unlabeled(task, n) for n in n_unlabeled]
+
+
+def pool(task: str) -> Pool:
+    """Returns a task's pool without the sources on which models are evaluated.
+
+    Args:
+      task: a base task with a split `unlabeled`.
+    Returns:
+      The pool, and how many sources were left out.
+    Raises:
+      UnknownTask: no such base task.
+      ValueError: the task has no pool.
+    """
+    splits = registry.get(task).available_splits()
+    held_out = {
+        source_key(row["source"])
+        for split in EVALUATION_SPLITS
+        if split in splits
+        for row in registry.rows(task, split)
+    }
+    rows = registry.rows(task, "unlabeled")
+    # Without targets: an embedded task knows them, but no strategy may.
+    kept = [{"source": row["source"], "target": ""} for row in rows if source_key(row["source"]) not in held_out]
+    return Pool(kept, len(rows) - len(kept))
+
+
+def read_predictions(predictions: str | os.PathLike | Sequence[str | os.PathLike], prefix: str = "") -> dict[str, str]:
+    """Reads what `t5x.infer` wrote in mode predict.
+
+    Args:
+      predictions: a file, several, or a glob pattern.
+      prefix: the task's prefix, which the inputs carry.
+    Returns:
+      Source to prediction; of several predictions for one source the first.
+    Raises:
+      PredictionsError: no file, or a line of another form.
+    """
+    patterns = [predictions] if isinstance(predictions, (str, os.PathLike)) else list(predictions)
+    files = []
+    for pattern in map(os.fspath, patterns):
+        found = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
+        files += [path for path in found if not path.endswith(".COMPLETED")]
+        if not found:
+            raise PredictionsError(f"predictions: {pattern!r} is no file and matches none; run t5x.infer first")
+    labels: dict[str, str] = {}
+    for path in files:
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    record = json.loads(line)
+                    source, prediction = record["inputs"]["inputs_pretokenized"], record["prediction"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise PredictionsError(
+                        f"{path}, line {number}: inputs.inputs_pretokenized and prediction are needed, as t5x.infer "
+                        f"writes in mode 'predict' ({type(error).__name__}: {error})"
+                    ) from error
+                if not isinstance(source, str) or not isinstance(prediction, str):
+                    raise PredictionsError(f"{path}, line {number}: inputs_pretokenized and prediction must be strings")
+                labels.setdefault(without_prefix(source, prefix), prediction)
+    return labels
+
+
+def _first_of_pool(task: str, n_unlabeled: int) -> list[Row]:
+    available = pool(task)
+    _check_enough(
+        "n_unlabeled", n_unlabeled, len(available.rows),
+        f"sources in the pool of {task!r} ({available.n_excluded} left out, being in validation or test)",
+    )  # fmt: skip
+    return available.rows[:n_unlabeled]
+
+
+def _register(task: str, name: str, own_rows: dict[str, Callable[[], list[Row]]]) -> str:
+    base = registry.get(task)
+
+    def rows(split: str) -> list[Row]:
+        return own_rows[split]() if split in own_rows else base.rows(split)
+
+    def splits() -> tuple[str, ...]:
+        return (*own_rows, *(split for split in EVALUATION_SPLITS if split in base.available_splits()))
+
+    return registry.register(dataclasses.replace(base, name=name, rows=rows, splits=splits, base=task))
+
+
+def _check(field: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{field}: {value!r}; a whole number of at least {least} is needed")
+
+
+def _check_enough(field: str, wanted: int, available: int, of_what: str) -> None:
+    if wanted > available:
+        raise ValueError(
+            f"{field}: {wanted} are asked for, but there are {available} {of_what}; ask for at most that many"
+        )

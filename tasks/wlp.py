@@ -1,0 +1,115 @@
+"""Wet Lab Protocols: entities of laboratory protocols, as text to text.
+
+A raw row of the released `wlp_train_all.json` (JSON lines):
+  {"source": "Mix reagents completely.", "target": "Mix [Action] reagents [Reagent] completely [Modifier]"}
+Input:  `wlp: Mix reagents completely.` (`wlp_mini` without the prefix)
+Target: `Mix [Action] reagents [Reagent] completely [Modifier]`; empty for a sentence without entities.
+Score:  the prediction `Mix [Action] reagents [Device]` finds 1 of 3 entities with 2 guesses: entity F1 2/5 = 40.0.
+
+Sizes (Kang et al. 2023, Table 5): 11,966 train, 2,861 dev, 3,562 test, 111,000 unlabeled; lengths 128/128 (Table 8).
+The released training file has 14,271 rows, 9,958 distinct sources and 139 empty targets. Data: Kulkarni et al. 2018,
+"An Annotated Corpus for Machine Reading of Instructions in Wet Lab Protocols"; licence: see the WLP corpus repository.
+
+`wlp`: the official splits, T5's own vocabulary. `wlp_mini`: the training file alone, split here so that no source is in
+two parts, with a vocabulary of its own. Sources repeat, and 1,324 carry several targets; dev and test keep one row for
+each source, with the most frequent target.
+
+Change log: 1 first version.
+"""
+
+import functools
+import os
+from collections import Counter
+
+from distill_or_annotate.metrics.entities import WLP_TYPES
+from distill_or_annotate.preprocess import rows as rows_lib
+from distill_or_annotate.preprocess import text as text_lib
+from distill_or_annotate.tasks import registry, variants
+from distill_or_annotate.tasks.sources import cache_dir
+from distill_or_annotate.tasks.spec import SPLITS, TaskSpec
+from distill_or_annotate.tasks.vocabularies import LazyVocabulary
+
+SPLIT_SEED, TEST_SHARE, DEV_SHARE = 2023, 0.1, 0.1
+SIZES = {"n_labels": (100, 300, 500, 1000, 3000, 5000, 8000, 10000), "n_unlabeled": (1000, 2000, 4000, 10000, 100000)}
+
+
+class T5Vocabulary(LazyVocabulary):
+    """T5's vocabulary of 32,000 pieces."""
+
+    remedy = "Set DOA_T5_VOCAB to a copy: gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model is public."
+
+
+class MiniVocabulary(LazyVocabulary):
+    """The vocabulary that `make pretrain-wlp` makes from the unlabeled text at hand."""
+
+    remedy = "Make it with `make pretrain-wlp`, or set DOA_WLP_VOCAB to it."
+
+
+def t5_vocabulary() -> T5Vocabulary:
+    """Returns the vocabulary of `wlp` (also for `models.EncoderDecoderModel` in gin)."""
+    default = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
+    return T5Vocabulary(os.environ.get("DOA_T5_VOCAB") or default)
+
+
+def mini_vocabulary() -> MiniVocabulary:
+    """Returns the vocabulary of `wlp_mini` (also for `models.EncoderDecoderModel` in gin)."""
+    default = cache_dir() / "pretrained" / "wlp" / "vocab.model"
+    return MiniVocabulary(os.environ.get("DOA_WLP_VOCAB") or os.fspath(default))
+
+
+def official_splits() -> tuple[str, ...]:
+    """Returns the splits of `wlp` whose files are in the data folder."""
+    return tuple(split for split in SPLITS if rows_lib.find_files(rows_lib.data_dir(), "wlp", split))
+
+
+def official_rows(split: str) -> list[rows_lib.Row]:
+    """Reads a split of `wlp` from the data folder."""
+    return rows_lib.read_split("wlp", split)
+
+
+def mini_rows(split: str) -> list[rows_lib.Row]:
+    """Returns a split of `wlp_mini`, made from the released training file and, for the pool, wlp_unlabeled*.txt."""
+    return _mini_splits(os.fspath(rows_lib.data_dir()))[split]
+
+
+@functools.lru_cache(maxsize=2)
+def _mini_splits(folder: str) -> dict[str, list[rows_lib.Row]]:
+    del folder  # The key of the cache: what `read_split` reads from.
+    parts = {"train": [], "validation": [], "test": []}
+    for row in rows_lib.read_split("wlp", "train"):
+        place = text_lib.fraction(text_lib.source_key(row["source"]), SPLIT_SEED)
+        name = "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + DEV_SHARE else "train"
+        parts[name].append(row)
+    extra = sorted(rows_lib.data_dir().glob("wlp_unlabeled*.txt"))
+    lines = [line.strip() for path in extra for line in path.read_text("utf-8").split("\n") if line.strip()]
+    pool = text_lib.distinct([row["source"] for row in parts["train"]] + lines)
+    held_out = {text_lib.source_key(row["source"]) for name in ("validation", "test") for row in parts[name]}
+    # In an order of its own: the file goes protocol by protocol, and a prefix of the pool should be a sample of it.
+    pool = sorted(
+        (source for source in pool if text_lib.source_key(source) not in held_out),
+        key=lambda source: text_lib.fraction(source, SPLIT_SEED + 1),
+    )
+    return {
+        "train": parts["train"],
+        "validation": _one_row_a_source(parts["validation"]),
+        "test": _one_row_a_source(parts["test"]),
+        "unlabeled": [{"source": source, "target": ""} for source in pool],
+    }
+
+
+def _one_row_a_source(rows: list[rows_lib.Row]) -> list[rows_lib.Row]:
+    targets: dict[str, Counter[str]] = {}
+    for row in rows:
+        targets.setdefault(text_lib.source_key(row["source"]), Counter())[row["target"]] += 1
+    firsts = {text_lib.source_key(row["source"]): row["source"] for row in reversed(rows)}
+    return [{"source": firsts[key], "target": counter.most_common(1)[0][0]} for key, counter in targets.items()]
+
+
+_SHARED = {"version": 1, "metric": "entity_f1", "labels": WLP_TYPES}
+for _spec in (
+    TaskSpec("wlp", rows=official_rows, splits=official_splits, vocabulary=t5_vocabulary, input_tokens=128,
+             target_tokens=128, prefix="wlp: ", **_SHARED),
+    TaskSpec("wlp_mini", rows=mini_rows, vocabulary=mini_vocabulary, input_tokens=96, target_tokens=128, **_SHARED),
+):  # fmt: skip
+    registry.register(_spec)
+    variants.register_defaults(_spec.name, **SIZES)

@@ -1,0 +1,292 @@
+"""The gin command line: rewriting, parsing, checking and summarising configurations.
+
+Besides T5X's own names this module offers `as_main`, `configurable_once` and `parse_for`, with which another program
+runs an entry point such as `t5x.train.train` in its own process, from the gin files the command line would take.
+"""
+
+import contextlib
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+
+import gin
+
+_MACRO_BINDING = re.compile(r"^\s*(?P<name>[A-Za-z_][\w/]*)\s*=")
+
+
+def rewrite_gin_args(args: Sequence[str]) -> list[str]:
+    """Turns each `--gin.NAME=VALUE` into `--gin_bindings=NAME = VALUE` and leaves all other arguments alone.
+
+    Args:
+      args: command line arguments, in order.
+
+    Returns:
+      The rewritten arguments, in the same order.
+
+    Raises:
+      ValueError: when a `--gin.` argument holds no `=`.
+    """
+
+    def rewrite(arg: str) -> str:
+        if not arg.startswith("--gin."):
+            return arg
+        if "=" not in arg:
+            raise ValueError(
+                f"Gin bindings must be of the form '--gin.NAME=VALUE', got {arg!r}. Strings need inner quotes: "
+                "--gin.MODEL_DIR=\"'/tmp/model'\"."
+            )
+        name, value = arg[len("--gin.") :].split("=", 1)
+        return f"--gin_bindings={name} = {value}"
+
+    return [rewrite(arg) for arg in args]
+
+
+def _package_parent() -> str:
+    """The folder that holds the `t5x` package, so that `t5x/configs/...` resolves from anywhere."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _macros() -> tuple[dict[str, Any], set[str]]:
+    """The macros that are bound (name to value) and the names of those that some binding reads."""
+    config = gin.config._CONFIG
+    bound = {scope: values.get("value") for (scope, selector), values in config.items() if selector == "gin.macro"}
+    references = gin.config.iterate_references(config)
+    return bound, {"/".join(ref.scopes) for ref in references if ref.selector == "gin.macro"}
+
+
+def _is_required_marker(value: Any) -> bool:
+    return isinstance(value, gin.config.ConfigurableReference) and value.scopes == ["gin.REQUIRED"]
+
+
+def check_macros(command_line_bindings: Sequence[str] = ()) -> None:
+    """Checks that every required macro has a value and that every macro given on the command line is read.
+
+    Gin itself accepts a misspelt macro in silence, and names a missing one only beside a dump of the configuration.
+
+    Args:
+      command_line_bindings: the bindings given after all files, as `NAME = VALUE`.
+
+    Raises:
+      ValueError: naming the macros that are missing, or unread together with near names.
+    """
+    bound, read = _macros()
+    given = {m["name"] for b in command_line_bindings for line in b.splitlines() if (m := _MACRO_BINDING.match(line))}
+    unread = sorted(given - read)
+    if unread:
+        hints = []
+        for name in unread:
+            near = difflib.get_close_matches(name, sorted(read), n=3, cutoff=0.6)
+            hints.append(f"{name} (did you mean {' or '.join(near)}?)" if near else name)
+        raise ValueError(
+            f"No binding reads the macro {', '.join(hints)} given on the command line, so it would have no effect. "
+            f"Macros that are read: {', '.join(sorted(read))}."
+        )
+    missing = sorted({name for name, value in bound.items() if _is_required_marker(value)} | (read - set(bound)))
+    if missing:
+        raise ValueError(
+            f"Required macro{'s' if len(missing) > 1 else ''} not set: {', '.join(missing)}. Set each in a gin file or "
+            f"on the command line, for example --gin.{missing[0]}=VALUE (strings need inner quotes: \"'text'\")."
+        )
+
+
+def parse_gin_flags(
+    gin_search_paths: Sequence[str],
+    gin_files: Sequence[str],
+    gin_bindings: Sequence[str],
+    skip_unknown: bool | Sequence[str] = False,
+    finalize_config: bool = True,
+) -> None:
+    """Parses files, then bindings, checks the macros and locks the configuration.
+
+    Args:
+      gin_search_paths: folders in which files and includes are looked for; the one that holds `t5x` is appended.
+      gin_files: configuration files, later ones win.
+      gin_bindings: single bindings `NAME = VALUE`, applied after all files.
+      skip_unknown: gin's own option.
+      finalize_config: False leaves the configuration open and unchecked, for callers that bind more afterwards.
+
+    Raises:
+      ValueError: see `check_macros`, and whatever gin finds wrong.
+      OSError: when a file is not found.
+    """
+    for path in [*gin_search_paths, _package_parent()]:
+        if path not in gin.config._LOCATION_PREFIXES:
+            gin.add_config_file_search_path(path)
+    bindings = list(gin_bindings or [])
+    gin.parse_config_files_and_bindings(
+        list(gin_files or []), bindings, finalize_config=False, skip_unknown=skip_unknown
+    )
+    if finalize_config:
+        check_macros(bindings)
+        gin.finalize()
+    logging.info("Gin configuration:\n%s", gin.config_str())
+
+
+def configurable_once(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Registers `fn` with gin unless it is registered already, and returns its configurable version.
+
+    Args:
+      fn: the function itself, not a wrapper made by gin.
+
+    Returns:
+      The wrapper that takes its arguments from the gin configuration.
+    """
+    known = gin.config._inverse_lookup(fn)
+    return known.wrapper if known is not None else gin.configurable(fn)
+
+
+@contextlib.contextmanager
+def as_main(module: ModuleType) -> Iterator[None]:
+    """Makes `import __main__ as ...` inside gin files mean `module` while the block runs.
+
+    Run configurations bind their entry point through `__main__`, as it is with `python -m t5x.train`. A program that
+    calls an entry point in its own process parses the files inside this block; afterwards its own `__main__` is back.
+    Not safe for use from two threads at once.
+
+    Args:
+      module: the entry point's module, such as `t5x.train`.
+    """
+    real = sys.modules["__main__"]
+    sys.modules["__main__"] = module
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = real
+
+
+def parse_for(
+    module: ModuleType,
+    function_name: str,
+    *,
+    gin_files: Sequence[str] = (),
+    gin_bindings: Sequence[str] = (),
+    gin_search_paths: Sequence[str] = (".",),
+) -> Callable[..., Any]:
+    """Clears gin, parses a configuration as the command `python -m MODULE` would, and returns its entry point.
+
+    Args:
+      module: `t5x.train`, `t5x.eval` or `t5x.infer`.
+      function_name: `train`, `evaluate` or `infer`.
+      gin_files: as `--gin_file`.
+      gin_bindings: as `--gin_bindings`, `NAME = VALUE`.
+      gin_search_paths: as `--gin_search_paths`.
+
+    Returns:
+      The configured function, to be called without arguments before the next `parse_for`.
+
+    Raises:
+      ValueError: see `parse_gin_flags`.
+    """
+    gin.clear_config()
+    with as_main(module):
+        entry_point = configurable_once(getattr(module, function_name))
+        parse_gin_flags(gin_search_paths, gin_files, gin_bindings)
+    return entry_point
+
+
+def get_gin_config_str(show_provenance: bool = False) -> str:
+    """The operative configuration as text that gin can read again.
+
+    Args:
+      show_provenance: accepted for compatibility; gin-config 0.5 keeps no provenance.
+
+    Returns:
+      The bindings of all configurables called so far.
+    """
+    del show_provenance
+    return gin.operative_config_str()
+
+
+@gin.register(module="t5x.gin_utils")
+def summarize_gin_config(model_dir: str, summary_writer: Any | None, step: int) -> None:
+    """Writes the operative configuration to `config.gin` and to TensorBoard, on process 0 only.
+
+    Args:
+      model_dir: folder of the run, created when missing.
+      summary_writer: a writer with `write_text`/`write_texts` (CLU) or None.
+      step: step at which the text appears in TensorBoard.
+    """
+    if jax.process_index() != 0:
+        return
+    config = get_gin_config_str()
+    os.makedirs(model_dir, exist_ok=True)
+    path = os.path.join(model_dir, "config.gin")
+    # Replaced as a whole: a reader never sees half a file.
+    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+        file.write(config)
+    os.replace(f"{path}.tmp", path)
+    if summary_writer is not None:
+        summary_writer.write_texts(step, {"config": gin.markdown(config)})
+        summary_writer.flush()
+
+
+def define_common_flags(default_search_paths: Sequence[str] = (".",)) -> None:
+    """Defines the flags that train, eval and infer share; called only by a module that is being run as a program.
+
+    Args:
+      default_search_paths: default of `--gin_search_paths`.
+    """
+    flags.DEFINE_multi_string("gin_file", None, "Gin configuration file; may be given several times, later ones win.")
+    flags.DEFINE_multi_string(
+        "gin_bindings", [], "A single binding, applied after all files. See also --gin.NAME=VALUE."
+    )
+    flags.DEFINE_list("gin_search_paths", list(default_search_paths), "Folders in which gin files are looked for.")
+    flags.DEFINE_string("tfds_data_dir", None, "Folder used for every TFDS data set in place of the registered one.")
+
+
+def run(main: Callable[[Sequence[str]], Any]) -> None:
+    """Runs `main` under absl after rewriting `--gin.NAME=VALUE` arguments.
+
+    Args:
+      main: receives the arguments that are left over after parsing.
+    """
+    jax.config.parse_flags_with_absl()
+    app.run(main, flags_parser=lambda args: app.parse_flags_with_usage(rewrite_gin_args(args)))
+
+
+def sum_fn(var1: float, var2: float) -> float:
+    """Adds two values, for sums of macros inside gin files.
+
+    Args:
+      var1: first term.
+      var2: second term.
+
+    Returns:
+      `var1 + var2`.
+    """
+    return var1 + var2
+
+
+def bool_fn(var1: Any) -> bool:
+    """Truth value of a macro, for use inside gin files.
+
+    Args:
+      var1: any value.
+
+    Returns:
+      `bool(var1)`.
+    """
+    return bool(var1)
+
+
+def string_split_fn(text: str, separator: str, maxsplit: int = -1, index: int | None = None) -> Any:
+    """Splits a string inside a gin file.
+
+    Args:
+      text: the string.
+      separator: what to split on.
+      maxsplit: largest number of splits, -1 for all.
+      index: return only this part when given.
+
+    Returns:
+      The list of parts, or one of them.
+    """
+    parts = text.split(separator, maxsplit)
+    return parts if index is None else parts[index]

@@ -1,0 +1,1 @@
+"""Example networks that T5X gin files bind."""

@@ -1,0 +1,7 @@
+"""Tables, figures and pages from the files of a run, and from nothing else."""
+
+from distill_or_annotate.reports.build import build
+from distill_or_annotate.reports.inputs import ReportError, RunFiles, read_run
+from distill_or_annotate.reports.table import Block, ReportCell, blocks_of
+
+__all__ = ["Block", "ReportCell", "ReportError", "RunFiles", "blocks_of", "build", "read_run"]

@@ -1,0 +1,86 @@
+"""What a manager asks first: which strategy won at which budget, by how much, and how surely."""
+
+from distill_or_annotate.reports.table import Block
+
+_VERBS = {"annotate": "annotating", "distill": "distilling"}
+
+
+def verdicts(block: Block) -> list[str]:
+    """Returns one sentence per additional budget, and the cautions that belong to them.
+
+    Args:
+      block: the study.
+    """
+    sentences = []
+    for column, budget_usd in enumerate(block.budgets_usd):
+        cells = {name: row[column] for name, row in block.rows.items()}
+        scored = {name: cell for name, cell in cells.items() if cell.value is not None}
+        if len(scored) == 2:
+            sentences.append(_compare(block, column, budget_usd))
+        elif len(scored) == 1:
+            (name,) = scored
+            other = next((cell for key, cell in cells.items() if key != name), None)
+            why = "" if other is None else f"; the other strategy is {other.display}"
+            sentences.append(f"At +${budget_usd:,.2f} {_VERBS[name]} scores {scored[name].value:.1f}{why}.")
+    return sentences
+
+
+def headline(block: Block) -> str:
+    """Returns the study's answer in one sentence.
+
+    Args:
+      block: the study.
+    """
+    winners = [(usd, block.winner(column)) for column, usd in enumerate(block.budgets_usd)]
+    won = {name: [usd for usd, winner in winners if winner == name] for name in _VERBS}
+    if not won["annotate"] and not won["distill"]:
+        return "No budget has two scores that differ yet: there is nothing to compare."
+    if not won["annotate"] or not won["distill"]:
+        name = "annotate" if won["annotate"] else "distill"
+        n, usd = len(won[name]), ", ".join(f"+${usd:,.2f}" for usd in won[name])
+        return f"{_VERBS[name].capitalize()} was the better buy at every budget where the two differ ({n}: {usd})."
+    parts = [f"{_VERBS[name]} at {', '.join(f'+${usd:,.2f}' for usd in won[name])}" for name in ("distill", "annotate")]
+    return f"It depends on the budget: {parts[0]}; {parts[1]}."
+
+
+def cautions(block: Block) -> list[str]:
+    """Returns what keeps the answer from being certain, one sentence each.
+
+    Args:
+      block: the study.
+    """
+    cells = [cell for row in block.rows.values() for cell in row if cell.value is not None]
+    said = []
+    if cells and max(cell.n_seeds for cell in cells) == 1:
+        said.append(
+            "One training seed per cell: no interval over seeds can be given, and small differences mean nothing."
+        )
+    degenerate = sum(cell.status == "degenerate" for cell in cells)
+    if degenerate:
+        said.append(f"{degenerate} of {len(cells)} models are degenerate (†): they do not tell the strategies apart.")
+    missing = sum(cell.status == "missing" for row in block.rows.values() for cell in row)
+    if missing:
+        said.append(f"{missing} cells have not been run.")
+    best = max(block.floors.items(), key=lambda item: item[1], default=None)
+    if best and cells:
+        below = sum(cell.value <= best[1] for cell in cells)
+        if below:
+            said.append(f"{below} of {len(cells)} models score no more than the floor {best[0]!r} ({best[1]:.1f}).")
+    return said
+
+
+def _compare(block: Block, column: int, budget_usd: float) -> str:
+    annotate, distill = block.rows["annotate"][column], block.rows["distill"][column]
+    difference = distill.value - annotate.value
+    winner = block.winner(column)
+    if winner is None and f"{difference:.1f}".strip("-") == "0.0":
+        return f"At +${budget_usd:,.2f} both score {annotate.value:.1f}."
+    if winner is None:
+        scores = f"annotating {annotate.value:.1f}, distilling {distill.value:.1f}"
+        return f"At +${budget_usd:,.2f} there is no winner, since the higher score is a degenerate model's: {scores}."
+    first, second = (distill, annotate) if winner == "distill" else (annotate, distill)
+    marked = " (a degenerate model is involved)" if "degenerate" in (annotate.status, distill.status) else ""
+    return (
+        f"At +${budget_usd:,.2f} {_VERBS[winner]} wins by {abs(difference):.1f} points: "
+        f"{first.value:.1f} against {second.value:.1f}{marked}."
+    )

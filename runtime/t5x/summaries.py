@@ -1,0 +1,168 @@
+"""Metrics on the host: merging what steps leave on the devices, and summaries written in the background."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import os
+import threading
+import time
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import clu.metrics as clu_metrics
+import clu.values as clu_values
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t5x import metrics as metrics_lib
+
+PyTree = Any
+MetricMapType = MutableMapping[str, clu_metrics.Metric]
+MetricValueMapType = Mapping[str, clu_values.Value]
+
+
+def merge_metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> MetricMapType:
+    """Merges two metric dictionaries with the same names."""
+    return {name: metric.merge(b[name]) for name, metric in a.items()}
+
+
+def _merge_on_host(parts: Sequence[Mapping[str, Any]]) -> MetricMapType:
+    """Fetches metrics from the devices (waiting for them) and merges them in order."""
+
+    def widen(leaf: Any) -> Any:
+        # Token counts of a long piece overflow int32, and small losses vanish in a large float32 sum.
+        leaf = np.asarray(leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            return leaf.astype(np.int64)
+        return leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return functools.reduce(merge_metrics, (jax.tree.map(widen, jax.device_get(dict(part))) for part in parts))
+
+
+class MetricsManager:
+    """Writes summaries of one run (`train`, or an evaluation) in the background.
+
+    Args:
+        name: label; a folder below `summary_dir`.
+        summary_dir: folder of the event files; None writes none. Only process 0 writes.
+    """
+
+    def __init__(self, name: str, summary_dir: str | None = None):
+        """Starts the worker thread; the event file is opened by the first write."""
+        self._name = name
+        self._summary_dir = os.path.join(summary_dir, name) if summary_dir else None
+        self._writer: Any = None
+        self._writer_lock = threading.RLock()
+        self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"metrics-{name[:20]}")
+        self._start_time_seconds: concurrent.futures.Future[float] | None = None
+        self._is_closed = False
+
+    @property
+    def summary_dir(self) -> str | None:
+        """Folder of the event files, or None."""
+        return self._summary_dir
+
+    @property
+    def summary_writer(self) -> Any:
+        """The writer of event files; None without a folder or outside process 0."""
+        with self._writer_lock:
+            if self._writer is None and self._summary_dir is not None and jax.process_index() == 0:
+                from t5x import event_writer  # opening a file is what first needs TensorFlow
+
+                self._writer = event_writer.EventWriter(self._summary_dir)
+            return self._writer
+
+    def write_scalar(self, key: str, val: Any, step: int) -> None:
+        """Writes one number."""
+        self.write_scalars(step, {key: val})
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Writes numbers by tag."""
+        with self._writer_lock:
+            if self.summary_writer is not None:
+                self.summary_writer.write_scalars(int(step), scalars)
+
+    def start_duration_timer(self, block_on: PyTree = ()) -> None:
+        """Starts the clock of the next summary once the arrays of `block_on` are computed.
+
+        Args:
+            block_on: arrays that no later step donates.
+        """
+
+        def completion_seconds() -> float:
+            jax.block_until_ready(block_on)
+            return time.time()
+
+        self._start_time_seconds = self._executor.submit(completion_seconds)
+
+    def write_metrics_summary(
+        self, metrics: MetricMapType, step: int, num_steps: int
+    ) -> concurrent.futures.Future[MetricValueMapType]:
+        """Computes and writes metrics in the background.
+
+        The duration of time metrics runs from `start_duration_timer` to the moment when `metrics` are computed.
+
+        Args:
+            metrics: metrics merged over `num_steps` steps.
+            step: step number of the summary.
+            num_steps: steps covered, at least 1.
+
+        Returns:
+            A future of the values by name.
+        """
+        return self.summarize(self._executor.submit(_merge_on_host, [metrics]), step, num_steps)
+
+    def summarize(
+        self, merged: concurrent.futures.Future[MetricMapType], step: int, num_steps: int
+    ) -> concurrent.futures.Future[MetricValueMapType]:
+        """As `write_metrics_summary`, for metrics that a task of this manager's thread merges."""
+        start_time_seconds = self._start_time_seconds
+        self._start_time_seconds = None
+
+        def finish() -> MetricValueMapType:
+            metrics = merged.result()
+            if start_time_seconds is not None:
+                # Never zero, which rates would divide by: clocks tick in steps.
+                duration_seconds = max(time.time() - start_time_seconds.result(), 1e-9)
+                metrics = metrics_lib.set_time_metrics_duration(metrics, duration_seconds)
+            metrics = metrics_lib.set_step_metrics_num_steps(metrics, num_steps)
+            # 0 / 0 is the honest value of an average over no tokens: NaN, without a warning per metric.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = metrics_lib.compute_values(metrics)
+            scalars = {name: value.value for name, value in values.items() if isinstance(value, clu_values.Scalar)}
+            self.write_scalars(step, scalars)
+            return values
+
+        return self._executor.submit(finish)
+
+    def merge_async(
+        self,
+        merged: concurrent.futures.Future[MetricMapType] | None,
+        parts: Sequence[Mapping[str, Any]],
+    ) -> concurrent.futures.Future[MetricMapType]:
+        """Merges device metrics into `merged` (None at first) in the background, in order."""
+
+        def merge() -> MetricMapType:
+            more = _merge_on_host(parts)
+            return more if merged is None else merge_metrics(merged.result(), more)
+
+        return self._executor.submit(merge)
+
+    def flush(self) -> None:
+        """Waits for everything submitted so far and makes it visible to readers."""
+        self._executor.submit(lambda: None).result()
+        with self._writer_lock:
+            if self._writer is not None:
+                self._writer.flush()
+
+    def close(self) -> None:
+        """Finishes pending writes, joins the thread and closes the file; safe to call twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._executor.shutdown(wait=True)
+        with self._writer_lock:
+            if self._writer is not None:
+                self._writer.close()

@@ -1,0 +1,111 @@
+"""A task is described once and registered once; what SeqIO then does with a row is what the description says."""
+
+import dataclasses
+
+import pytest
+import seqio
+
+from distill_or_annotate.tasks import registry, vocabularies
+from distill_or_annotate.tasks.spec import TaskSpec
+
+ROWS = {
+    "train": [{"source": "Mix it.", "target": "Mix [Action]"}, {"source": "Stop.", "target": ""}],
+    "test": [{"source": "Mix reagents.", "target": "Mix [Action] reagents [Reagent]"}],
+}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOA_CACHE_DIR", str(tmp_path))
+
+
+def _spec(name, **changes):
+    fields = {
+        "version": 1,
+        "rows": ROWS.__getitem__,
+        "vocabulary": seqio.ByteVocabulary,
+        "input_tokens": 24,
+        "target_tokens": 16,
+        "metric": "entity_f1",
+        "labels": ("Action", "Reagent"),
+        "prefix": "wlp: ",
+        "splits": ("train", "test"),
+    }
+    return TaskSpec(name, **(fields | changes))
+
+
+def test_row_becomes_prefixed_input_and_target_with_end_of_sequence():
+    name = registry.register(_spec("spec_row"))
+    rows = list(seqio.get_mixture_or_task(name).get_dataset({"inputs": 24, "targets": 16}, "train", shuffle=False))
+    decode = seqio.ByteVocabulary().decode
+    assert [row["inputs_pretokenized"].numpy().decode() for row in rows] == ["wlp: Mix it.", "wlp: Stop."]
+    assert decode(rows[0]["targets"].numpy().tolist()) == "Mix [Action]"
+    assert rows[0]["targets"].numpy()[-1] == 1
+    assert rows[1]["targets"].numpy().tolist() == [1]
+
+
+def test_truncated_sequences_still_end():
+    name = registry.register(_spec("spec_trimmed"))
+    (row,) = seqio.get_mixture_or_task(name).get_dataset({"inputs": 8, "targets": 8}, "test", shuffle=False)
+    assert row["inputs"].shape == row["targets"].shape == (8,)
+    assert row["inputs"].numpy()[-1] == row["targets"].numpy()[-1] == 1
+
+
+def test_metric_of_the_seqio_task_is_the_metric_of_the_scorer():
+    task = seqio.get_mixture_or_task(registry.register(_spec("spec_metric")))
+    (metric,) = task.predict_metric_fns
+    targets, predictions = ["Mix [Action] reagents [Reagent]"], ["Mix [Action]"]
+    # 1 found, 1 predicted, 2 in the target: F1 2/3, precision 1, recall 1/2.
+    expected = {"entity_f1": 200 / 3, "entity_precision": 100.0, "entity_recall": 50.0}
+    assert metric(targets, predictions) == pytest.approx(expected)
+    assert registry.scorer("spec_metric").scores(targets, predictions) == pytest.approx(expected)
+
+
+def test_registering_twice_is_harmless_and_another_task_of_the_name_is_refused():
+    spec = _spec("spec_twice")
+    assert registry.register(spec) == registry.register(dataclasses.replace(spec)) == "spec_twice"
+    with pytest.raises(ValueError, match="'spec_twice' is registered already, with version 1"):
+        registry.register(dataclasses.replace(spec, version=2))
+
+
+def test_unknown_name_lists_near_ones():
+    registry.register(_spec("spec_near"))
+    with pytest.raises(registry.UnknownTask, match=r"task 'spec_naer' is not registered. Near names: spec_near"):
+        registry.get("spec_naer")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("input_tokens", 0, "input_tokens of task 'x': 0; a whole number of at least 1"),
+        ("version", "1", "version of task 'x': '1'; a whole number"),
+        ("mode", "fare", "mode of task 'x': 'fare' is neither"),
+    ],
+)
+def test_fields_out_of_range_are_named(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        _spec("x", **{field: value})
+
+
+def test_splits_may_depend_on_what_is_there_and_odd_ones_are_refused():
+    there = ["train"]
+    spec = _spec("spec_splits", splits=lambda: there)
+    task = seqio.get_mixture_or_task(registry.register(spec))
+    assert tuple(task.splits) == ("train",)
+    there.append("test")
+    assert tuple(task.splits) == ("train", "test")
+    there.append("dev")
+    with pytest.raises(ValueError, match=r"\['dev'\] are not among"):
+        spec.available_splits()
+
+
+def test_missing_vocabulary_says_what_to_do():
+    class Vocabulary(vocabularies.LazyVocabulary):
+        remedy = "Run make pretrain."
+
+    vocabulary = Vocabulary("/nowhere/vocab.model")
+    with pytest.raises(
+        vocabularies.VocabularyError, match=r"'/nowhere/vocab.model' cannot be read .*Run make pretrain"
+    ):
+        vocabulary.encode("a")
+    assert vocabulary == seqio.SentencePieceVocabulary("/nowhere/vocab.model")

@@ -85,13 +85,13 @@ def _study(block: Block, figure: Figure) -> list[str]:
     if notes:
         parts.append(f'<div class="note">{_list(notes)}</div>')
     best = ", ".join(f"{name} {row[-1].display}" for name, row in block.rows.items() if row)
-    alt = f"Total dollars against {block.metric}. At the largest budget: {best}. Teacher {block.teacher.display}."
+    alt = f"Total dollars against {block.metric_name}. At the largest budget: {best}. Teacher {block.teacher.display}."
     parts += [
         "<figure><picture>",
         f'<source media="(prefers-color-scheme: dark)" srcset="{_inline(figure.dark_png)}">',
         f'<img src="{_inline(figure.light_png)}" width="1280" height="800" alt="{_escape(alt)}"></picture>',
-        f"<figcaption>The pale line is the frontier: the best score that the dollars buy. Hollow marks are degenerate "
-        f"models. Dotted lines are floors. Data: <code>figures/{_escape(figure.name)}.csv</code></figcaption></figure>",
+        f"<figcaption>The grey steps are the frontier: the best score that the dollars buy. Hollow marks are "
+        f"degenerate models. Dotted lines are floors. Data: <code>figures/{_escape(figure.name)}.csv</code></figcaption></figure>",
     ]
     return parts
 
@@ -103,7 +103,7 @@ def _table(block: Block) -> str:
         cells = "".join(_cell(cell, block.winner(column) == strategy) for column, cell in enumerate(row))
         rows.append(f'<tr><th scope="row" class="{strategy}">{_NAMES[strategy]}</th>{cells}</tr>')
     caption = (
-        f"{_escape(block.metric)}, percent, by additional dollars. Teacher: {_escape(block.teacher.display)}. "
+        f"{_escape(block.metric_name)}, percent, by additional dollars. Teacher: {_escape(block.teacher.display)}. "
         f"Floors: {_escape(floors_text(block)) or 'none recorded'}. † marks a degenerate model."
     )
     return (

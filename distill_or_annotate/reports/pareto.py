@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Sequence
 
 from distill_or_annotate.reports.table import Block
@@ -17,13 +18,14 @@ class Theme:
     muted: str
     grid: str
     frontier: str
+    edge: str
     annotate: str
     distill: str
     teacher: str
 
 
-LIGHT = Theme("#ffffff", "#1d232b", "#6b7480", "#e6e9ed", "#dfe3e8", "#c8501e", "#0b6fa8", "#3c4652")
-DARK = Theme("#14181d", "#e8ebef", "#98a2ae", "#262d35", "#333c46", "#ff9a5c", "#5cb8f0", "#c9d1da")
+LIGHT = Theme("#ffffff", "#1d232b", "#6b7480", "#e3e7eb", "#f3f5f7", "#aab2bb", "#c8501e", "#0b6fa8", "#3c4652")
+DARK = Theme("#14181d", "#e8ebef", "#98a2ae", "#2a323a", "#1b2128", "#566270", "#ff9a5c", "#5cb8f0", "#c9d1da")
 _MARKERS = {"annotate": "o", "distill": "s"}
 _LABELS = {"annotate": "Annotate", "distill": "Distill"}
 
@@ -126,7 +128,7 @@ def png_of(block: Block, theme: Theme = LIGHT) -> bytes:
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style}):
         figure = Figure(figsize=(8.0, 5.0), dpi=160, facecolor=theme.background)
         canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.085, 0.125, 0.775, 0.715), facecolor=theme.background)
+        axes = figure.add_axes((0.07, 0.155, 0.79, 0.65), facecolor=theme.background)
         points = points_of(block)
         _set_axes(axes, block, points, theme)
         _draw_floors(axes, block, theme)
@@ -134,6 +136,9 @@ def png_of(block: Block, theme: Theme = LIGHT) -> bytes:
         for strategy in block.rows:
             _draw_strategy(axes, [point for point in points if point.strategy == strategy], strategy, theme)
         _draw_teacher(axes, [point for point in points if point.strategy == "teacher"], theme)
+        if any(point.degenerate for point in points):
+            hollow = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": theme.muted, "linestyle": "none"}
+            axes.plot([], [], markersize=7, label="Degenerate model", **hollow)
         _draw_legend(figure, axes, theme)
         buffer = io.BytesIO()
         # Software and date would change the bytes without changing the picture.
@@ -142,18 +147,23 @@ def png_of(block: Block, theme: Theme = LIGHT) -> bytes:
 
 
 def _set_axes(axes, block: Block, points: Sequence[Point], theme: Theme) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
     axes.set_xscale("log")
     dollars = [point.total_usd for point in points] or [1.0]
     low, high = min(dollars), max(dollars)
     margin = (high / low) ** 0.07 if high > low else 1.2
-    axes.set_xlim(low / margin, high * margin)
-    # Decades and their fifths leave a narrow range without a tick.
-    wide = high / low >= 20
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    low, high = low / margin, high * margin
+    axes.set_xlim(low, high)
+    # The budgets themselves are the ticks; one that would touch its left neighbour goes without.
+    ticks: list[float] = []
+    for usd in sorted({point.total_usd for point in points if point.strategy != "teacher"}):
+        if not ticks or math.log(usd / ticks[-1]) / math.log(high / low) > 0.085:
+            ticks.append(usd)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda usd, _: f"${usd:,.0f}" if usd >= 10 else f"${usd:,.2f}"))
+    labels = [f"{_dollars(usd)}\n+{_dollars(usd - block.initial_usd)}" for usd in ticks]
+    axes.xaxis.set_major_formatter(FixedFormatter(labels))
     scores = [point.score for point in points] + list(block.floors.values()) or [0.0]
     span = max(max(scores) - min(scores), 5.0)
     axes.set_ylim(max(-0.04 * span, min(scores) - 0.08 * span), max(scores) + 0.12 * span)
@@ -163,9 +173,13 @@ def _set_axes(axes, block: Block, points: Sequence[Point], theme: Theme) -> None
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(theme.muted)
     axes.tick_params(axis="both", colors=theme.muted, length=0, pad=6)
-    axes.set_xlabel("total dollars: initial labels and additional budget (log scale)", color=theme.muted, labelpad=8)
-    axes.set_title(f"{block.metric}, %", loc="left", color=theme.muted, fontsize=10, pad=8)
-    axes.figure.text(0.03, 0.945, block.title, color=theme.ink, fontsize=13, fontweight="bold", va="center")
+    axes.set_xlabel("total dollars on a log scale; below them the additional budget", color=theme.muted, labelpad=8)
+    axes.figure.text(0.028, 0.835, f"{block.metric_name}, %", color=theme.muted, va="center")
+    axes.figure.text(0.028, 0.95, block.title, color=theme.ink, fontsize=13, fontweight="bold", va="center")
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:,.0f}" if abs(usd - round(usd)) < 0.005 else f"${usd:,.2f}"
 
 
 def _draw_floors(axes, block: Block, theme: Theme) -> None:
@@ -191,19 +205,10 @@ def _draw_frontier(axes, points: Sequence[Point], theme: Theme) -> None:
     best = sorted((point.total_usd, point.score) for point in points if point.on_frontier)
     if not best:
         return
-    dollars, scores = [usd for usd, _ in best], [score for _, score in best]
     # The best score in hand holds until a dearer model beats it.
-    axes.step(
-        [*dollars, axes.get_xlim()[1]],
-        [*scores, scores[-1]],
-        where="post",
-        color=theme.frontier,
-        linewidth=7,
-        solid_joinstyle="round",
-        solid_capstyle="butt",
-        zorder=2,
-        label="frontier",
-    )
+    dollars, scores = [*(usd for usd, _ in best), axes.get_xlim()[1]], [*(score for _, score in best), best[-1][1]]
+    axes.fill_between(dollars, scores, axes.get_ylim()[0], step="post", color=theme.frontier, linewidth=0, zorder=0.5)
+    axes.step(dollars, scores, where="post", color=theme.edge, linewidth=1.6, zorder=2, label="Frontier")
 
 
 def _draw_strategy(axes, points: Sequence[Point], strategy: str, theme: Theme) -> None:
@@ -227,11 +232,6 @@ def _draw_strategy(axes, points: Sequence[Point], strategy: str, theme: Theme) -
             zorder=4,
         )
     axes.plot([], [], color=colour, marker=marker, markersize=7, linewidth=1.8, label=_LABELS[strategy])
-    if any(point.degenerate for point in points):
-        axes.plot(
-            [], [], color=colour, marker=marker, markersize=7, markerfacecolor="none", linestyle="none",
-            label=f"{_LABELS[strategy]}, degenerate",
-        )  # fmt: skip
 
 
 def _draw_teacher(axes, points: Sequence[Point], theme: Theme) -> None:
@@ -254,13 +254,13 @@ def _draw_legend(figure, axes, theme: Theme) -> None:
     if not handles:
         axes.text(0.5, 0.5, "no results yet", color=theme.muted, ha="center", transform=axes.transAxes)
         return
-    last = ("frontier", "Teacher (too large to serve)")
+    last = ("Frontier", "Teacher (too large to serve)", "Degenerate model")
     order = sorted(range(len(labels)), key=lambda i: (labels[i] in last, i))
     figure.legend(
         [handles[i] for i in order],
         [labels[i] for i in order],
         loc="center left",
-        bbox_to_anchor=(0.022, 0.9),
+        bbox_to_anchor=(0.02, 0.893),
         ncols=len(labels),
         frameon=False,
         fontsize=9,

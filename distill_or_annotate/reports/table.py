@@ -75,6 +75,11 @@ class Block:
         """The study in a few words."""
         return f"{self.task}, {self.n_labels:,} initial labels (${self.initial_usd:,.2f}), {self.mode} mode"
 
+    @property
+    def metric_name(self) -> str:
+        """The metric as people write it."""
+        return self.metric.replace("_", " ").replace("f1", "F1")
+
     def winner(self, column: int) -> str | None:
         """Returns the strategy with the higher score in a column.
 

@@ -53,7 +53,9 @@ def print_blocks(blocks: Sequence[Block], console: Any = None) -> None:
 
     console = console or Console(highlight=False)
     for block in blocks:
-        table = Table(title=f"{block.title}: {block.metric}, teacher {block.teacher.display}", title_justify="left")
+        table = Table(
+            title=f"{block.title}: {block.metric_name}, teacher {block.teacher.display}", title_justify="left"
+        )
         table.add_column("")
         for budget_usd in block.budgets_usd:
             table.add_column(f"+${budget_usd:,.2f}", justify="right")
@@ -78,7 +80,7 @@ def _terminal(cell: ReportCell, is_best: bool) -> str:
 
 def _section(block: Block) -> str:
     lines = [f"## {block.title}", "", headline(block), ""]
-    lines.append(f"| {block.metric} | " + " | ".join(f"+${usd:,.2f}" for usd in block.budgets_usd) + " |")
+    lines.append(f"| {block.metric_name} | " + " | ".join(f"+${usd:,.2f}" for usd in block.budgets_usd) + " |")
     lines.append("|---|" + "---:|" * len(block.budgets_usd))
     for strategy, row in block.rows.items():
         scores = [

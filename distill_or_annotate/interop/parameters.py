@@ -111,9 +111,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
     import orbax.checkpoint as ocp
 
     if not re.fullmatch(r"checkpoint_\d+", path.name):
-        steps = [int(p.name.split("_")[1]) for p in path.glob("checkpoint_*") if re.fullmatch(r"checkpoint_\d+", p.name)]
+        steps = [
+            int(p.name.split("_")[1]) for p in path.glob("checkpoint_*") if re.fullmatch(r"checkpoint_\d+", p.name)
+        ]
         if not steps:
-            raise FileNotFoundError(f"no checkpoint_<step> in {path}. Fix: give a T5X model folder or checkpoint folder.")
+            raise FileNotFoundError(
+                f"no checkpoint_<step> in {path}. Fix: give a T5X model folder or checkpoint folder."
+            )
         path = path / f"checkpoint_{max(steps)}"
     state = ocp.PyTreeCheckpointer().restore(path.absolute() / "state")
     return state["target"], int(state["state"]["step"])

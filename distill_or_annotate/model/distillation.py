@@ -12,10 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from clu import metrics as clu_metrics
-from t5x import losses as t5x_losses
-
 
 from distill_or_annotate.losses import kl_divergence
+from t5x import losses as t5x_losses
 
 Batch = Mapping[str, jax.Array]
 
@@ -46,7 +45,9 @@ class DistillationObjective:
         constrain: Callable[[jax.Array], jax.Array] = lambda array: array,
     ):
         if not 0 <= cross_entropy_weight <= 1:
-            raise ValueError(f"cross_entropy_weight is {cross_entropy_weight}; allowed: 0 (KL alone) to 1 (labels alone).")
+            raise ValueError(
+                f"cross_entropy_weight is {cross_entropy_weight}; allowed: 0 (KL alone) to 1 (labels alone)."
+            )
         self._student = student
         self._teacher_logits_fn = teacher_logits_fn
         self._temperature = temperature

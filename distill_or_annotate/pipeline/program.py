@@ -61,10 +61,9 @@ class Program:
 
         module, function = _entry_point(self.module)
         gin.clear_config()
-        with _logging_to(log_file):
-            with _standing_in_for_main(module):
-                gin_utils.parse_gin_flags(search_paths, [self.gin_file], self.bindings())
-                function()
+        with _logging_to(log_file), _standing_in_for_main(module):
+            gin_utils.parse_gin_flags(search_paths, [self.gin_file], self.bindings())
+            function()
 
 
 def _literal(value: Any) -> str:

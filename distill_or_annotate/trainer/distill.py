@@ -15,12 +15,12 @@ from functools import cached_property, partial
 from typing import Any
 
 import jax
-from t5x import trainer as t5x_trainer
 
 from distill_or_annotate.model import DistillationObjective
 from distill_or_annotate.teacher import FrozenTeacher
 from distill_or_annotate.teacher.frozen import spread
 from distill_or_annotate.trainer.progress import ProgressTrainer
+from t5x import trainer as t5x_trainer
 
 
 class _Compiled:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 
-def steps(
-    n_examples: int, epochs: float, batch_size: int, min_steps: int = 1, max_steps: int | None = None
-) -> int:
+def steps(n_examples: int, epochs: float, batch_size: int, min_steps: int = 1, max_steps: int | None = None) -> int:
     """Optimizer steps for a number of passes over the data, within bounds.
 
     Bound in gin to `TRAIN_STEPS`, so that an experiment file says epochs and its overrides say only how much data.

@@ -102,7 +102,9 @@ def test_no_float32_copy_of_the_logits_stays_alive():
     shape = (4, 64, 2048)
     logits = jax.ShapeDtypeStruct(shape, jnp.float32)
     weights = jax.ShapeDtypeStruct(shape[:2], jnp.float32)
-    compiled = jax.jit(jax.grad(lambda s, t, w: kl_divergence(s, t, w, 2.0, 4))).lower(logits, logits, weights).compile()
+    compiled = (
+        jax.jit(jax.grad(lambda s, t, w: kl_divergence(s, t, w, 2.0, 4))).lower(logits, logits, weights).compile()
+    )
     assert compiled.memory_analysis().temp_size_in_bytes < 4 * np.prod(shape) / 2
 
 

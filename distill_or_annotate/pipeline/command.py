@@ -1,0 +1,127 @@
+"""`doa run`: a scenario from its dollars to its report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+EXAMPLE = "doa run gin/experiments/quickstart.gin --run-dir runs/quickstart"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `doa run`."""
+    parser.add_argument("scenario", help="a scenario's gin file, or the bare name of a packaged one (quickstart)")
+    parser.add_argument(
+        "--run-dir", type=Path, help="the run's folder; default runs/NAME. An interrupted run resumes there"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the scenario"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print cells, stages and commands; run and spend nothing"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a scenario to its report; print the table, and the report's path as the last line."""
+    from rich.console import Console
+
+    from distill_or_annotate.pipeline import gin_files, study
+    from distill_or_annotate.prices import load_book
+    from distill_or_annotate.scenarios import cells, expand
+
+    console = Console()
+    started = time.monotonic()
+    scenario, gin_text = study.read(args.scenario, args.set)
+    run_dir = args.run_dir or Path("runs") / scenario.name
+    book = load_book(scenario.price_book)
+    kinds = {kind: scenario.gin_file(kind) for kind in ("finetune", "capture", "distill", "annotate")}
+    digests = {name: gin_files.digest(name) for name in kinds.values() if name}
+    stages = expand(scenario, book, digests)
+    if args.dry_run:
+        _print_plan(stages, run_dir, console)
+        return 0
+
+    _prepare_environment()
+    # Heavy imports from here on; a person who waits should know for what.
+    console.print(
+        f"{scenario.name}: {len(stages)} stages in {run_dir}. Loading TensorFlow and JAX ...", highlight=False
+    )
+    from distill_or_annotate import reports
+    from distill_or_annotate.pipeline import manifest, runner
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    _claim(run_dir, scenario.as_dict())
+    (run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
+    data = {name: digest for name, digest in digests.items()} | _data_hashes(scenario.task)
+    content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), data)
+    planned = [cell.as_dict() for cell in cells(scenario, book)]
+    manifest.write_json(run_dir / "manifest.json", content | {"price_book": scenario.price_book, "cells": planned})
+    try:
+        runner.run(scenario, stages, book, run_dir, console)
+    except runner.StageError as error:
+        if os.environ.get("DOA_DEBUG"):
+            raise
+        console.print(str(error), style="red", markup=False, highlight=False)
+        return 1
+    page = reports.build(run_dir)
+    reports.print_blocks(reports.blocks_of(reports.read_run(run_dir)), console)
+    console.print(f"{time.monotonic() - started:.0f} s in all.", highlight=False)
+    print(page.absolute())
+    return 0
+
+
+def _print_plan(stages, run_dir: Path, console) -> None:
+    from distill_or_annotate.pipeline import programs, runner
+
+    for stage in stages:
+        command = programs.program(stage, run_dir / "stages")
+        charge = sum(charge.usd for charge in stage.charges)
+        cost = f" (${charge:,.2f})" if charge else ""
+        heading = (
+            f"{stage.name}  {runner.title(stage) if stage.kind != 'label' else f'buy {stage.n_labels} labels'}{cost}"
+        )
+        console.print(heading, markup=False, highlight=False)
+        if command:
+            console.print("    " + command.command(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _prepare_environment() -> None:
+    """Before JAX and TensorFlow start: quiet logs, compiled programs kept across stages and runs."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from distill_or_annotate.interop.shipped import cache_dir
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def _claim(run_dir: Path, scenario: dict) -> None:
+    """Refuse a folder that holds another scenario's run: its ledger would mix two studies."""
+    path = run_dir / "manifest.json"
+    if not path.exists():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))["scenario"]
+    now = json.loads(json.dumps(scenario))
+    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if changed:
+        raise ValueError(
+            f"{run_dir} holds a run of another scenario (differs in {', '.join(changed)}). "
+            "Fix: give --run-dir a new folder, or remove that one."
+        )
+
+
+def _data_hashes(task: str) -> dict[str, str]:
+    """SHA-256 of each split's rows."""
+    from distill_or_annotate.preprocess.text import content_hash
+    from distill_or_annotate.tasks import registry
+
+    spec = registry.get(task)
+    return {
+        f"{task}/{split}": content_hash((f"{row['source']}\t{row['target']}" for row in spec.rows(split)), 64)
+        for split in spec.available_splits()
+    }

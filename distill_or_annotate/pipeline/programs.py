@@ -1,0 +1,73 @@
+"""Which T5X program a stage is: its gin file, and the macros that tie it to the stages before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distill_or_annotate.pipeline.program import Program
+from distill_or_annotate.scenarios import Stage
+
+MODEL = "model"  # a stage's model folder, within its own
+PREDICTIONS = "predictions"
+# What t5x.infer writes there, however many shards it ran as.
+PREDICTIONS_PATTERN = "*-predict.jsonl-?????-of-?????"
+
+
+def program(stage: Stage, stages_dir: Path) -> Program | None:
+    """The program of a stage; None for stages that run none.
+
+    Args:
+      stage: one of `scenarios.expand`.
+      stages_dir: folder that holds each stage's folder under its name.
+
+    Returns:
+      A program whose outputs lie in the stage's folder.
+    """
+    folder = stages_dir / stage.name
+    before = {name.split("-")[0]: stages_dir / name for name in stage.depends_on}
+    common = {"TASK": stage.task}
+    if stage.kind in ("finetune", "annotate"):
+        labels = {"N_LABELS": stage.n_labels, "DATA_SEED": stage.data_seed, "RANDOM_SEED": stage.train_seed}
+        macros = {**common, **labels, "MODEL_DIR": str(folder / MODEL)}
+        module = "t5x.train"
+    elif stage.kind == "capture":
+        module = "t5x.infer"
+        macros = {
+            **common,
+            "N_UNLABELED": stage.n_unlabeled,
+            "CHECKPOINT_PATH": str(before["finetune"] / MODEL),
+            "INFER_OUTPUT_DIR": str(folder / PREDICTIONS),
+        }
+    elif stage.kind == "distill":
+        module = "t5x.train"
+        macros = {
+            **common,
+            "N_LABELS": stage.n_labels,
+            "N_UNLABELED": stage.n_unlabeled,
+            "DATA_SEED": stage.data_seed,
+            "RANDOM_SEED": stage.train_seed,
+            "TEACHER_PATH": str(before["finetune"] / MODEL),
+            "PREDICTIONS": str(before["capture"] / PREDICTIONS / PREDICTIONS_PATTERN),
+            "MODEL_DIR": str(folder / MODEL),
+        }
+    else:
+        return None
+    return Program(module, stage.gin_file, {**macros, **stage.macros})
+
+
+def resuming(program: Program, folder: Path) -> Program:
+    """The same program over what an interrupted attempt left behind.
+
+    T5X returns at once from a training run whose last checkpoint is already there, so one that was stopped between its
+    checkpoint and its evaluation must evaluate first.
+
+    Args:
+      program: the stage's program.
+      folder: the stage's folder.
+
+    Returns:
+      The program, told to evaluate before it trains when there is a checkpoint.
+    """
+    if program.module == "t5x.train" and any((folder / MODEL).glob("checkpoint_*")):
+        return Program(program.module, program.gin_file, {**program.macros, "train.run_eval_before_training": True})
+    return program

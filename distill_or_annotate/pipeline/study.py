@@ -1,0 +1,70 @@
+"""Reading a scenario from gin."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from distill_or_annotate.pipeline.gin_files import locate, search_paths
+from distill_or_annotate.scenarios import Scenario
+
+
+@cache
+def _configurable() -> Any:
+    import gin
+
+    # Registered under the class itself, so that `scenarios.Scenario` in a gin file means this object.
+    return gin.external_configurable(Scenario, module="distill_or_annotate.scenarios")
+
+
+def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
+    """The scenario of a gin file.
+
+    Args:
+      name: a path, or the bare name of a packaged scenario.
+      overrides: `FIELD=VALUE` pairs, values as Python literals (a bare word is a string).
+
+    Returns:
+      The scenario, and its resolved configuration as gin text.
+
+    Raises:
+      ValueError: if the file binds no scenario, or an override names no field of it.
+      FileNotFoundError: if there is no such file.
+    """
+    import gin
+
+    configurable = _configurable()
+    gin.clear_config()
+    for folder in search_paths():
+        gin.add_config_file_search_path(folder)
+    gin.parse_config_file(str(locate(name)))
+    gin.finalize()
+    try:
+        scenario = configurable()
+    except TypeError as error:
+        raise ValueError(
+            f"{name} is no scenario: {error}. Fix: bind scenarios.Scenario.name, task, ... in it."
+        ) from error
+    text = gin.operative_config_str()
+    gin.clear_config()
+    if overrides:
+        changes = dict(_override(pair) for pair in overrides)
+        scenario = dataclasses.replace(scenario, **changes)
+        text += "\n# From the command line:\n" + "".join(f"# {name} = {value!r}\n" for name, value in changes.items())
+    return scenario, text
+
+
+def _override(pair: str) -> tuple[str, Any]:
+    name, separator, value = pair.partition("=")
+    fields = [field.name for field in dataclasses.fields(Scenario)]
+    if not separator or name not in fields:
+        near = difflib.get_close_matches(name, fields, n=3) or fields
+        raise ValueError(f"--set {pair!r}: must be FIELD=VALUE with a field of Scenario; near: {', '.join(near)}.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

@@ -11,16 +11,10 @@ EXAMPLE = "doa convert runs/pretrain/mini_teacher mini_teacher.safetensors --dty
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `doa convert`."""
-    parser.add_argument(
-        "checkpoint", type=Path, help="a T5X checkpoint folder, or a model folder (its newest is taken)"
-    )
+    parser.add_argument("checkpoint", type=Path, help="a T5X checkpoint, or a model folder (its newest is taken)")
     parser.add_argument("output", type=Path, help="the .safetensors file to write")
-    parser.add_argument(
-        "--dtype", default="float32", choices=["float32", "bfloat16"], help="type of the stored tensors"
-    )
-    parser.add_argument(
-        "--note", default="", help="a line kept in the file's header, such as the command that trained it"
-    )
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="type of the tensors")
+    parser.add_argument("--note", default="", help="a line for the file's header, such as the command that trained it")
 
 
 def run(args: argparse.Namespace) -> int:

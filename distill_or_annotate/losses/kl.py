@@ -49,7 +49,7 @@ def kl_divergence(
     if student_logits_BxTxV.shape != teacher_logits_BxTxV.shape:
         raise ValueError(
             f"student logits have shape {student_logits_BxTxV.shape}, teacher logits {teacher_logits_BxTxV.shape}: "
-            "both must be [batch, length, vocab] over one vocabulary. Fix: give student and teacher the same vocab_size."
+            "both must be [batch, length, vocab] over one vocabulary. Fix: give both models the same vocab_size."
         )
     if weights_BxT.shape != student_logits_BxTxV.shape[:2]:
         raise ValueError(f"weights have shape {weights_BxT.shape}, expected {student_logits_BxTxV.shape[:2]}.")

@@ -1,7 +1,7 @@
 """The student's loss under distillation, in the shape that a T5X train step expects of a model.
 
-A T5X step asks its model for `loss_fn(params, batch, dropout_rng) -> (loss, metrics)`. `DistillationObjective` is such a
-model: it closes over the teacher's logits of a batch and over nothing else of the teacher.
+A T5X step asks its model for `loss_fn(params, batch, dropout_rng) -> (loss, metrics)`. `DistillationObjective` is such
+a model: it closes over the teacher's logits of a batch and over nothing else of the teacher.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class DistillationObjective:
         constrain: Callable[[jax.Array], jax.Array] = lambda array: array,
     ):
         if not 0 <= cross_entropy_weight <= 1:
-            raise ValueError(
-                f"cross_entropy_weight is {cross_entropy_weight}; allowed: 0 (KL alone) to 1 (labels alone)."
-            )
+            raise ValueError(f"cross_entropy_weight is {cross_entropy_weight}; allowed: 0 (KL) to 1 (labels).")
         self._student = student
         self._teacher_logits_fn = teacher_logits_fn
         self._temperature = temperature

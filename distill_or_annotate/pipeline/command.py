@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     run_dir.mkdir(parents=True, exist_ok=True)
     _claim(run_dir, scenario.as_dict())
     (run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
-    data = {name: digest for name, digest in digests.items()} | _data_hashes(scenario.task)
+    data = digests | _data_hashes(scenario.task)
     content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), data)
     planned = [cell.as_dict() for cell in cells(scenario, book)]
     manifest.write_json(run_dir / "manifest.json", content | {"price_book": scenario.price_book, "cells": planned})

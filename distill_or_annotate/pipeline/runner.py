@@ -96,7 +96,8 @@ def _train_or_infer(stage: Stage, folder: Path, stages_dir: Path, on_step) -> No
             programs.resuming(program, folder).run(search_paths(), log_file)
     except Exception as error:
         raise StageError(
-            f"stage {stage.name} failed: {type(error).__name__}: {error}\n  log: {log_file}\n  alone: {program.command()}"
+            f"stage {stage.name} failed: {type(error).__name__}: {error}\n"
+            f"  log: {log_file}\n  alone: {program.command()}"
         ) from error
 
 

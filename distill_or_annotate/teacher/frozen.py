@@ -1,8 +1,8 @@
 """A teacher that is read and never written: restored into its own shards, applied under its own axis rules.
 
 The teacher is in no optimizer, no train state and no checkpoint of the student. Its partitioner may carry other logical
-axis rules than the student's: a large teacher must be split over `model`, where a compact student (T5-Small has 6 heads)
-cannot be and is better served by a batch that is sharded over both mesh axes.
+axis rules than the student's: a large teacher must be split over `model`, where a compact student (T5-Small has 6
+heads) cannot be and is better served by a batch that is sharded over both mesh axes.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class FrozenTeacher:
         sizes = [model.module.config.vocab_size for model in (self._model, student)]
         if sizes[0] != sizes[1]:
             raise ValueError(
-                f"network.T5Config.vocab_size is {sizes[0]} for the teacher and {sizes[1]} for the student; distillation "
-                "needs one vocabulary. Fix: use two models of one family, or add rows to the smaller embedding."
+                f"network.T5Config.vocab_size is {sizes[0]} for the teacher and {sizes[1]} for the student; "
+                "distillation needs one vocabulary. Fix: use two models of one family, or add rows to the smaller embedding."
             )
 
     def restore(self, input_shapes: Mapping[str, tuple[int, ...]], input_types: Mapping[str, Any]) -> None:

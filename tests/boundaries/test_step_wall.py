@@ -29,7 +29,10 @@ _FORBIDDEN = ("tensorflow", "seqio", "gin")
 
 
 def _loaded_after(*modules: str) -> set[str]:
-    code = f"import importlib, json, sys\nfor m in {modules!r}: importlib.import_module(m)\nprint(json.dumps(list(sys.modules)))"
+    code = (
+        f"import importlib, json, sys\nfor m in {modules!r}: importlib.import_module(m)\n"
+        "print(json.dumps(list(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1])) & set(_FORBIDDEN)
 

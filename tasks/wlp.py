@@ -12,7 +12,8 @@ The released training file has 14,271 rows, 9,958 distinct sources and 139 empty
 
 `wlp`: the official splits, T5's own vocabulary. `wlp_mini`: the training file alone, split here so that no source is in
 two parts, with a vocabulary of its own. Sources repeat, and 1,324 carry several targets; dev and test keep one row for
-each source, with the most frequent target.
+each source, with the most frequent target. At its 64/64, 2,048 pieces truncate 1.8% of the sources and 2.3% of the
+targets of the labelled pool.
 
 Change log: 1 first version.
 """
@@ -109,7 +110,7 @@ _SHARED = {"version": 1, "metric": "entity_f1", "labels": WLP_TYPES}
 for _spec in (
     TaskSpec("wlp", rows=official_rows, splits=official_splits, vocabulary=t5_vocabulary, input_tokens=128,
              target_tokens=128, prefix="wlp: ", **_SHARED),
-    TaskSpec("wlp_mini", rows=mini_rows, vocabulary=mini_vocabulary, input_tokens=96, target_tokens=128, **_SHARED),
+    TaskSpec("wlp_mini", rows=mini_rows, vocabulary=mini_vocabulary, input_tokens=64, target_tokens=64, **_SHARED),
 ):  # fmt: skip
     registry.register(_spec)
     variants.register_defaults(_spec.name, **SIZES)

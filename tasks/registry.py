@@ -118,6 +118,19 @@ def rows(name: str, split: str) -> Sequence[Row]:
     return spec.rows(split)
 
 
+def vocabulary(task: str) -> seqio.Vocabulary:
+    """Returns a task's vocabulary; bound in gin to `VOCABULARY`, so that model and task cannot disagree.
+
+    Args:
+      task: a registered task.
+    Returns:
+      A vocabulary that loads on first use.
+    Raises:
+      UnknownTask: no such task.
+    """
+    return get(task).vocabulary()
+
+
 def scorer(name: str) -> Scorer:
     """Returns the metric of a task.
 

@@ -81,7 +81,7 @@ def _print_plan(stages, run_dir: Path, console) -> None:
 
     for stage in stages:
         command = programs.program(stage, run_dir / "stages")
-        charge = sum(charge.usd for charge in stage.charges)
+        charge = sum(charge.quantity * charge.unit_price_usd for charge in stage.charges)
         cost = f" (${charge:,.2f})" if charge else ""
         heading = (
             f"{stage.name}  {runner.title(stage) if stage.kind != 'label' else f'buy {stage.n_labels} labels'}{cost}"

@@ -90,8 +90,9 @@ def _study(block: Block, figure: Figure) -> list[str]:
         "<figure><picture>",
         f'<source media="(prefers-color-scheme: dark)" srcset="{_inline(figure.dark_png)}">',
         f'<img src="{_inline(figure.light_png)}" width="1280" height="800" alt="{_escape(alt)}"></picture>',
-        f"<figcaption>The grey steps are the frontier: the best score that the dollars buy. Hollow marks are "
-        f"degenerate models. Dotted lines are floors. Data: <code>figures/{_escape(figure.name)}.csv</code></figcaption></figure>",
+        "<figcaption>The grey steps are the frontier: the best score that the dollars buy. Hollow marks are "
+        "degenerate models. Dotted lines are floors. Data: "
+        f"<code>figures/{_escape(figure.name)}.csv</code></figcaption></figure>",
     ]
     return parts
 

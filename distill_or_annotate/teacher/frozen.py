@@ -58,7 +58,7 @@ class FrozenTeacher:
         if sizes[0] != sizes[1]:
             raise ValueError(
                 f"network.T5Config.vocab_size is {sizes[0]} for the teacher and {sizes[1]} for the student; "
-                "distillation needs one vocabulary. Fix: use two models of one family, or add rows to the smaller embedding."
+                "distillation needs one vocabulary. Fix: use two models of one family."
             )
 
     def restore(self, input_shapes: Mapping[str, tuple[int, ...]], input_types: Mapping[str, Any]) -> None:

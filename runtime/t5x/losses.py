@@ -149,7 +149,7 @@ def compute_weighted_cross_entropy(
     if weights is None:
         weight_sum = jnp.float32(targets.size)
     else:
-        loss, z_part, weight_sum = loss * weights, z_part * weights, jnp.sum(weights)
+        loss, z_part, weight_sum = loss * weights, z_part * weights, jnp.sum(weights, dtype=jnp.float32)
     if loss_normalizing_factor is not None:
         loss, z_part = loss / loss_normalizing_factor, z_part / loss_normalizing_factor
     return jnp.sum(loss), jnp.sum(z_part), weight_sum

@@ -1,6 +1,7 @@
 """Layers of the T5 network, with the parameter tree and the logical axis names that T5X checkpoints use.
 
-Dimension letters: B batch, L encoder length, T decoder length, q/k query/key length, E embed, H heads, D head_dim, V vocab.
+Dimension letters: B batch, L encoder length, T decoder length, q/k query/key length, E embed, H heads, D head_dim,
+V vocabulary.
 
 Where this differs from T5X on purpose, with the same meaning:
   * attention logits are accumulated, and their softmax is taken, in float32 whatever the compute dtype is;
@@ -167,7 +168,7 @@ class MultiHeadDotProductAttention(nn.Module):
           inputs_q: [B, q, E].
           inputs_kv: [B, k, E]; unused once keys and values were kept (see `keep_kv`).
           mask: broadcastable to [B, H, q, k], positive where attention is allowed.
-          bias: additive, broadcastable to [B, H, q, k]; in decode mode either the row of the current position or all rows.
+          bias: additive, broadcastable to [B, H, q, k]; in decode mode the current position's row, or all rows.
           decode: self-attention over cached keys and values; the first call (without a cache) only allocates it.
           deterministic: True switches dropout off.
           keep_kv: ours: store the projected keys and values as `kept_key`, `kept_value` [B, H, D, k] in the cache;
@@ -425,7 +426,7 @@ class RelativePositionBiases(nn.Module):
 
     @nn.compact
     def __call__(self, qlen: int, klen: int, bidirectional: bool = True, query_index: Array | None = None) -> Array:
-        """Returns the bias [1, H, qlen, klen]; with `query_index` (ours) just its row for that position [1, H, 1, klen]."""
+        """Returns the bias [1, H, qlen, klen], or with `query_index` (ours) that one row of it [1, H, 1, klen]."""
         table = param_with_axes(
             "rel_embedding",
             self.embedding_init,

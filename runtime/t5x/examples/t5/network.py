@@ -330,7 +330,7 @@ class Transformer(nn.Module):
         return self.head(hidden)
 
     def init_cache(self, encoded: Array, encoder_input_tokens: Array, decoder_input_tokens: Array) -> None:
-        """Allocates the cache for [B, T] decoder tokens and stores cross-attention keys and values; apply with mutable."""
+        """Allocates a cache for [B, T] tokens and fills in cross-attention keys and values (apply with mutable)."""
         ones = jnp.ones_like(decoder_input_tokens)
         self.decode_hidden(encoded, encoder_input_tokens, ones, ones, enable_dropout=False, decode=True, keep_kv=True)
 

@@ -9,6 +9,7 @@ import seqio
 import tensorflow as tf
 
 from distill_or_annotate.metrics.evaluation import Scorer
+from distill_or_annotate.preprocess.lengths import Truncations, count_truncations
 from distill_or_annotate.preprocess.rows import Row
 from distill_or_annotate.tasks.sources import RowsDataSource
 from distill_or_annotate.tasks.spec import TaskSpec
@@ -143,6 +144,24 @@ def scorer(name: str) -> Scorer:
     """
     spec = get(name)
     return Scorer(spec.metric, labels=spec.labels, mode=spec.mode)
+
+
+def truncations(name: str, split: str = "train") -> Truncations:
+    """Counts what the task's lengths cut off in a split.
+
+    Args:
+      name: a registered task.
+      split: one of its splits.
+    Returns:
+      The counts; `summary()` is a line for the report.
+    Raises:
+      UnknownTask: no such task.
+      ValueError: no such split.
+    """
+    spec = get(name)
+    return count_truncations(
+        rows(name, split), spec.vocabulary().encode, spec.input_tokens, spec.target_tokens, spec.prefix
+    )
 
 
 def _to_features(dataset: tf.data.Dataset, prefix: str) -> tf.data.Dataset:

@@ -11,6 +11,7 @@ each works in gin as a value (`MIXTURE_OR_TASK_NAME = @variants.labelled()`) and
 import dataclasses
 import glob
 import json
+import operator
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -258,7 +259,11 @@ def _register(task: str, name: str, own_rows: dict[str, Callable[[], list[Row]]]
 
 
 def _check(field: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    try:
+        in_range = not isinstance(value, bool) and operator.index(value) >= least
+    except TypeError:
+        in_range = False
+    if not in_range:
         raise ValueError(f"{field}: {value!r}; a whole number of at least {least} is needed")
 
 

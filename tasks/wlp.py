@@ -10,10 +10,9 @@ Sizes (Kang et al. 2023, Table 5): 11,966 train, 2,861 dev, 3,562 test, 111,000 
 The released training file has 14,271 rows, 9,958 distinct sources and 139 empty targets. Data: Kulkarni et al. 2018,
 "An Annotated Corpus for Machine Reading of Instructions in Wet Lab Protocols"; licence: see the WLP corpus repository.
 
-`wlp`: the official splits, T5's own vocabulary. `wlp_mini`: the training file alone, split here so that no source is in
-two parts, with a vocabulary of its own. Sources repeat, and 1,324 carry several targets; dev and test keep one row for
-each source, with the most frequent target. At its 64/64, 2,048 pieces truncate 1.8% of the sources and 2.3% of the
-targets of the labelled pool.
+`wlp`: the official splits, T5's own vocabulary. `wlp_mini`: the training file alone, split 80/10/10 by source, and a
+vocabulary of its own. Sources repeat, 1,324 with several targets; dev and test keep one row for each, with the most
+frequent target. At 64/64, 2,048 pieces truncate 1.8% of the sources and 2.3% of the targets of the labelled pool.
 
 Change log: 1 first version.
 """
@@ -30,14 +29,17 @@ from distill_or_annotate.tasks.sources import cache_dir
 from distill_or_annotate.tasks.spec import SPLITS, TaskSpec
 from distill_or_annotate.tasks.vocabularies import LazyVocabulary
 
-SPLIT_SEED, TEST_SHARE, DEV_SHARE = 2023, 0.1, 0.1
+SPLIT_SEED = 2023
 SIZES = {"n_labels": (100, 300, 500, 1000, 3000, 5000, 8000, 10000), "n_unlabeled": (1000, 2000, 4000, 10000, 100000)}
+
+
+T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
 
 
 class T5Vocabulary(LazyVocabulary):
     """T5's vocabulary of 32,000 pieces."""
 
-    remedy = "Set DOA_T5_VOCAB to a copy: gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model is public."
+    remedy = f"Set DOA_T5_VOCAB to a copy: {T5_VOCABULARY} is public."
 
 
 class MiniVocabulary(LazyVocabulary):
@@ -47,29 +49,33 @@ class MiniVocabulary(LazyVocabulary):
 
 
 def t5_vocabulary() -> T5Vocabulary:
-    """Returns the vocabulary of `wlp` (also for `models.EncoderDecoderModel` in gin)."""
-    default = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
-    return T5Vocabulary(os.environ.get("DOA_T5_VOCAB") or default)
+    """Makes the vocabulary of `wlp`, also for `models.EncoderDecoderModel` in gin.
+
+    Returns:
+      The file that `DOA_T5_VOCAB` names, by default the public one; read on first use.
+    """
+    return T5Vocabulary(os.environ.get("DOA_T5_VOCAB") or T5_VOCABULARY)
 
 
 def mini_vocabulary() -> MiniVocabulary:
-    """Returns the vocabulary of `wlp_mini` (also for `models.EncoderDecoderModel` in gin)."""
+    """Makes the vocabulary of `wlp_mini`, also for `models.EncoderDecoderModel` in gin.
+
+    Returns:
+      The file that `DOA_WLP_VOCAB` names, by default pretrained/wlp/vocab.model in the cache folder; read on first use.
+    """
     default = cache_dir() / "pretrained" / "wlp" / "vocab.model"
     return MiniVocabulary(os.environ.get("DOA_WLP_VOCAB") or os.fspath(default))
 
 
-def official_splits() -> tuple[str, ...]:
-    """Returns the splits of `wlp` whose files are in the data folder."""
+def _official_splits() -> tuple[str, ...]:
     return tuple(split for split in SPLITS if rows_lib.find_files(rows_lib.data_dir(), "wlp", split))
 
 
-def official_rows(split: str) -> list[rows_lib.Row]:
-    """Reads a split of `wlp` from the data folder."""
+def _official_rows(split: str) -> list[rows_lib.Row]:
     return rows_lib.read_split("wlp", split)
 
 
-def mini_rows(split: str) -> list[rows_lib.Row]:
-    """Returns a split of `wlp_mini`, made from the released training file and, for the pool, wlp_unlabeled*.txt."""
+def _mini_rows(split: str) -> list[rows_lib.Row]:
     return _mini_splits(os.fspath(rows_lib.data_dir()))[split]
 
 
@@ -79,8 +85,8 @@ def _mini_splits(folder: str) -> dict[str, list[rows_lib.Row]]:
     parts = {"train": [], "validation": [], "test": []}
     for row in rows_lib.read_split("wlp", "train"):
         place = text_lib.fraction(text_lib.source_key(row["source"]), SPLIT_SEED)
-        name = "test" if place < TEST_SHARE else "validation" if place < TEST_SHARE + DEV_SHARE else "train"
-        parts[name].append(row)
+        parts["test" if place < 0.1 else "validation" if place < 0.2 else "train"].append(row)
+    # Further unlabeled text, if there is any: one sentence a line.
     extra = sorted(rows_lib.data_dir().glob("wlp_unlabeled*.txt"))
     lines = [line.strip() for path in extra for line in path.read_text("utf-8").split("\n") if line.strip()]
     pool = text_lib.distinct([row["source"] for row in parts["train"]] + lines)
@@ -108,9 +114,9 @@ def _one_row_a_source(rows: list[rows_lib.Row]) -> list[rows_lib.Row]:
 
 _SHARED = {"version": 1, "metric": "entity_f1", "labels": WLP_TYPES}
 for _spec in (
-    TaskSpec("wlp", rows=official_rows, splits=official_splits, vocabulary=t5_vocabulary, input_tokens=128,
+    TaskSpec("wlp", rows=_official_rows, splits=_official_splits, vocabulary=t5_vocabulary, input_tokens=128,
              target_tokens=128, prefix="wlp: ", **_SHARED),
-    TaskSpec("wlp_mini", rows=mini_rows, vocabulary=mini_vocabulary, input_tokens=64, target_tokens=64, **_SHARED),
+    TaskSpec("wlp_mini", rows=_mini_rows, vocabulary=mini_vocabulary, input_tokens=64, target_tokens=64, **_SHARED),
 ):  # fmt: skip
     registry.register(_spec)
     variants.register_defaults(_spec.name, **SIZES)

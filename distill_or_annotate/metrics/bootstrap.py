@@ -15,14 +15,15 @@ def resampled_scores(
     """Scores resamples of the examples, drawn with replacement.
 
     Two systems scored with the same seed and number of examples see the same resamples, so differences are paired.
+    Their counts may also stand side by side in one call.
 
     Args:
       counts: per-example counts, [n, k], n at least 1.
-      score: summed counts [resamples, k] to scores [resamples].
+      score: summed counts [resamples, k] to scores [resamples, ...].
       seed: seed of the draws.
       n_resamples: number of resamples, at least 2.
     Returns:
-      [n_resamples] float64.
+      [n_resamples, ...] float64.
     Raises:
       ValueError: no examples, or fewer than 2 resamples.
     """

@@ -190,22 +190,26 @@ def evaluate(
     counts = scorer.counts(targets, predictions)
     parts = scorer.scores(targets, predictions)
     score = parts[scorer.metric]
-    resampled = bootstrap.resampled_scores(counts, scorer.headline, seed, n_resamples)
-    floor_scores, distances = {}, []
-    for name, floor_predictions in scorer.floors(rows, train_rows).items():
-        floor_counts = scorer.counts(targets, floor_predictions)
-        floor_scores[name] = float(scorer.headline(floor_counts.sum(0)))
-        paired = resampled - bootstrap.resampled_scores(floor_counts, scorer.headline, seed, n_resamples)
-        distances.append(
-            degenerate.FloorDistance(
-                name, floor_scores[name], score - floor_scores[name], float(np.std(paired, ddof=1))
-            )
-        )
+    floor_counts = {name: scorer.counts(targets, answers) for name, answers in scorer.floors(rows, train_rows).items()}
+    floor_scores = {name: float(scorer.headline(each.sum(0))) for name, each in floor_counts.items()}
+
+    def score_systems(sums: np.ndarray) -> np.ndarray:
+        return scorer.headline(sums.reshape(len(sums), 1 + len(floor_counts), -1))
+
+    # All systems side by side, [n, systems * k], so that one draw of examples serves them all.
+    side_by_side = np.concatenate([counts, *floor_counts.values()], axis=1)
+    resampled = bootstrap.resampled_scores(side_by_side, score_systems, seed, n_resamples)
+    errors = np.std(resampled, axis=0, ddof=1)
+    paired_errors = np.std(resampled[:, :1] - resampled[:, 1:], axis=0, ddof=1)
+    distances = [
+        degenerate.FloorDistance(name, floor, score - floor, float(error))
+        for (name, floor), error in zip(floor_scores.items(), paired_errors, strict=True)
+    ]
     return {
         "score": score,
         "metric": scorer.metric,
         "mode": scorer.mode,
-        "stderr": float(np.std(resampled, ddof=1)),
+        "stderr": float(errors[0]),
         "n_examples": len(rows),
         "floors": floor_scores,
         "degenerate": degenerate.judge(predictions, scorer.invalid_share(predictions), distances),

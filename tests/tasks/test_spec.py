@@ -61,6 +61,27 @@ def test_metric_of_the_seqio_task_is_the_metric_of_the_scorer():
     assert registry.scorer("spec_metric").scores(targets, predictions) == pytest.approx(expected)
 
 
+def test_evaluator_of_seqio_scores_whole_targets_even_where_lengths_cut_them():
+    name = registry.register(_spec("spec_evaluated", target_tokens=8))
+    evaluator = seqio.Evaluator(
+        name, feature_converter=seqio.EncDecFeatureConverter(pack=False), eval_split="test",
+        sequence_length={"inputs": 24, "targets": 8},
+    )  # fmt: skip
+    vocabulary = seqio.ByteVocabulary()
+    answer = vocabulary.encode("Mix [Action]")
+    metrics, _ = evaluator.evaluate(
+        compute_metrics=True, step=0, predict_fn=lambda dataset: [(i, answer) for i, _ in dataset.enumerate()]
+    )
+    assert metrics.result()[name]["entity_recall"] == 50.0
+
+
+def test_truncations_are_counted_at_the_tasks_lengths():
+    registry.register(_spec("spec_truncated", input_tokens=12, target_tokens=13))
+    counted = registry.truncations("spec_truncated")
+    # `wlp: Mix it.` takes 12 bytes and its end, `Mix [Action]` 12 and its end.
+    assert (counted.n_rows, counted.n_sources_truncated, counted.n_targets_truncated) == (2, 1, 0)
+
+
 def test_registering_twice_is_harmless_and_another_task_of_the_name_is_refused():
     spec = _spec("spec_twice")
     assert registry.register(spec) == registry.register(dataclasses.replace(spec)) == "spec_twice"

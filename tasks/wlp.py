@@ -31,8 +31,6 @@ from distill_or_annotate.tasks.vocabularies import LazyVocabulary
 
 SPLIT_SEED = 2023
 SIZES = {"n_labels": (100, 300, 500, 1000, 3000, 5000, 8000, 10000), "n_unlabeled": (1000, 2000, 4000, 10000, 100000)}
-
-
 T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
 
 

@@ -555,8 +555,14 @@ class BasePjitPartitioner(BasePartitioner):
             in_shardings = tuple(None if arg is None else self._shardings(arg) for arg in in_axis_resources)
         else:
             in_shardings = None if in_axis_resources is None else self._shardings(in_axis_resources)
+
+        # A function object of its own: JAX remembers traces by function, and the axis rules are not part of the key.
+        @functools.wraps(fn)
+        def under_these_rules(*args: Any) -> Any:
+            return fn(*args)
+
         jitted = jax.jit(
-            fn,
+            under_these_rules,
             in_shardings=in_shardings,
             out_shardings=self._shardings(out_axis_resources),
             static_argnums=static_argnums,

@@ -33,9 +33,8 @@ def outcomes(tmp_path_factory):
 def test_the_study_was_killed_at_many_moments(outcomes):
     assert len(outcomes) > 30
     assert sum(outcome["torn"] for outcome in outcomes) >= 5, "no kill tore a line: the test lost its teeth"
-    assert (
-        sum(outcome["wasted_device_seconds"] >= 0 and len(o["reserves"]) > 3 for o in outcomes for outcome in [o]) > 5
-    )
+    repeated = [outcome for outcome in outcomes if len(outcome["reserves"]) > 3]
+    assert len(repeated) >= 5, "no kill hit a running stage: the test lost its teeth"
 
 
 def test_every_second_run_ends_well(outcomes):

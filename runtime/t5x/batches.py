@@ -88,8 +88,18 @@ def wall_clock_seed() -> int:
     return int(seed)
 
 
-def _provider(name: Any) -> Any:
-    """The registered task or mixture; near names when there is none."""
+def find_provider(name: Any) -> Any:
+    """The registered task or mixture of a name.
+
+    Args:
+      name: registered name; a Task or Mixture is returned as it is.
+
+    Returns:
+      The `seqio.Task` or `seqio.Mixture`.
+
+    Raises:
+      ValueError: with near names, when there is none.
+    """
     import seqio
 
     if not isinstance(name, str):
@@ -134,7 +144,7 @@ def get_dataset_inner(
     import seqio
 
     ds = seqio.get_dataset(
-        mixture_or_task_name=_provider(cfg.mixture_or_task_name),
+        mixture_or_task_name=find_provider(cfg.mixture_or_task_name),
         task_feature_lengths=cfg.task_feature_lengths,
         dataset_split=cfg.split,
         shuffle=cfg.shuffle,
@@ -218,7 +228,7 @@ def get_training_eval_datasets(
 
     if cfg.module:
         import_module(cfg.module)
-    provider = _provider(cfg.mixture_or_task_name)
+    provider = find_provider(cfg.mixture_or_task_name)
     tasks = [task for task in seqio.get_subtasks(provider) if cfg.split in task.splits]
     if not tasks:
         logging.warning("No subtask of %s has split %r: no training evaluation.", provider.name, cfg.split)
@@ -348,6 +358,11 @@ class TrainIterator:
                 for name, spec in self._dataset.element_spec.items()
             }
         return {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in self.peek().items()}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Facts stored with the position."""
+        return dict(self._provenance)
 
     @property
     def consumed_batches(self) -> int:

@@ -268,6 +268,7 @@ class OrbaxCheckpointManagerInterface:
         fallback_state: FallbackState = None,
         state_transformation_fns: Sequence[Callable[..., Any]] = (),
         lazy_parameters: bool = False,
+        is_resuming: bool = False,
     ) -> Any:
         """Restores one checkpoint straight into the model's shards.
 
@@ -277,6 +278,8 @@ class OrbaxCheckpointManagerInterface:
           fallback_state: state dict (or a function from missing names to one) for leaves that the checkpoint lacks.
           state_transformation_fns: `fn(state_dict, target_state_dict, *, is_resuming) -> state_dict`.
           lazy_parameters: accepted for compatibility; arrays are always read at once.
+          is_resuming: passed to the transformations; parameters then take the model's own dtype, so that a run which
+            saves bfloat16 does not go on training in it.
 
         Returns:
           A train state of the same type as the one given to the constructor.
@@ -297,6 +300,7 @@ class OrbaxCheckpointManagerInterface:
             restore_dtype=self._restore_dtype,
             fallback_state=fallback_state,
             state_transformation_fns=state_transformation_fns,
+            is_resuming=is_resuming,
         )
         return self._train_state.restore_state(state_dict)
 

@@ -132,7 +132,7 @@ def _only_renames(fn: Callable[..., Any]) -> bool:
 
 
 def _transformed(
-    checkpoint_dir: str, target: Mapping[str, Any], transformations: Sequence[Callable[..., Any]]
+    checkpoint_dir: str, target: Mapping[str, Any], transformations: Sequence[Callable[..., Any]], is_resuming: bool
 ) -> dict[str, Any]:
     """Leaves by model name after all transformations: `StoredLeaf` where nothing had to be read yet."""
     if all(map(_only_renames, transformations)):
@@ -141,7 +141,7 @@ def _transformed(
         state = read_whole(checkpoint_dir)
     for fn in transformations:
         try:
-            state = fn(state, dict(target), is_resuming=False)
+            state = fn(state, dict(target), is_resuming=is_resuming)
         except ValueError as error:
             raise ValueError(f"While restoring {checkpoint_dir}: {error}") from error
     return _flatten(state)
@@ -161,6 +161,7 @@ def restore_state_dict(
     restore_dtype: Any | None = None,
     fallback_state: FallbackState = None,
     state_transformation_fns: Sequence[Callable[..., Any]] = (),
+    is_resuming: bool = False,
 ) -> dict[str, Any]:
     """Restores a state dict, each leaf straight into its shards.
 
@@ -172,6 +173,7 @@ def restore_state_dict(
       restore_dtype: dtype of floating-point leaves under `target/`; None keeps the stored one.
       fallback_state: nested state dict for leaves that are missing, or a function from their names to one.
       state_transformation_fns: `fn(state_dict, target_state_dict, *, is_resuming) -> state_dict`.
+      is_resuming: passed to them; parameters then take the dtype of `target`.
 
     Returns:
       A nested state dict with exactly the leaves of `target`.
@@ -180,7 +182,7 @@ def restore_state_dict(
       ValueError: naming folder, leaf and both shapes, when the checkpoint does not fit the model.
     """
     flat_target, flat_specs = _flatten(target), _flatten(specs)
-    found = _transformed(checkpoint_dir, target, state_transformation_fns)
+    found = _transformed(checkpoint_dir, target, state_transformation_fns, is_resuming)
     missing = [name for name in flat_target if name not in found]
     if missing and fallback_state is None:
         extra = [name for name in found if name not in flat_target]
@@ -202,8 +204,9 @@ def restore_state_dict(
 
     def dtype(name: str) -> Any:
         stored = found[name].dtype
-        castable = restore_dtype is not None and name.startswith("target/") and jnp.issubdtype(stored, jnp.floating)
-        return jnp.dtype(restore_dtype) if castable else stored
+        wanted = flat_target[name].dtype if is_resuming else restore_dtype
+        castable = wanted is not None and name.startswith("target/") and jnp.issubdtype(stored, jnp.floating)
+        return jnp.dtype(wanted) if castable else stored
 
     readers: dict[str, list[str]] = {}
     result: dict[str, Any] = {}

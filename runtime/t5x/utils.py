@@ -15,6 +15,7 @@ from t5x.batches import (  # noqa: F401
     GetDatasetCallable,
     GetEvalDatasetCallable,
     TrainIterator,
+    find_provider,
     get_dataset,
     get_dataset_inner,
     get_training_eval_datasets,
@@ -75,22 +76,11 @@ def get_vocabulary(cfg: DatasetConfig) -> tuple[Any, Any]:
     Returns:
       Input and output vocabulary; the same one twice when the task has no `inputs`.
     """
-    import seqio
-
     if cfg.module:
         import_module(cfg.module)
-    provider = cfg.mixture_or_task_name
-    if isinstance(provider, str):
-        from t5x.batches import _provider
-
-        provider = _provider(provider)
-    features = provider.output_features
-    if "inputs" in features and "targets" in features:
-        return features["inputs"].vocabulary, features["targets"].vocabulary
-    if "targets" in features:
-        return features["targets"].vocabulary, features["targets"].vocabulary
-    first: seqio.Feature = next(iter(features.values()))
-    return first.vocabulary, first.vocabulary
+    features = find_provider(cfg.mixture_or_task_name).output_features
+    output = features.get("targets") or next(iter(features.values()))
+    return features.get("inputs", output).vocabulary, output.vocabulary
 
 
 def verify_matching_vocabs(cfg: DatasetConfig, model: Any) -> None:

@@ -128,7 +128,9 @@ def png_of(block: Block, theme: Theme = LIGHT) -> bytes:
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style}):
         figure = Figure(figsize=(8.0, 5.0), dpi=160, facecolor=theme.background)
         canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.07, 0.155, 0.79, 0.65), facecolor=theme.background)
+        # About 0.0085 of the width per character of the longest floor label, which stands right of the axes.
+        margin = 0.03 + 0.0085 * max((len(f"{name} {score:.1f}") for name, score in block.floors.items()), default=0)
+        axes = figure.add_axes((0.07, 0.155, 0.93 - margin, 0.65), facecolor=theme.background)
         points = points_of(block)
         _set_axes(axes, block, points, theme)
         _draw_floors(axes, block, theme)
@@ -183,22 +185,14 @@ def _dollars(usd: float) -> str:
 
 
 def _draw_floors(axes, block: Block, theme: Theme) -> None:
-    at_height: dict[str, list[str]] = {}
-    for name, score in block.floors.items():
-        at_height.setdefault(f"{score:.1f}", []).append(name)
     low, high = axes.get_ylim()
-    last = None
-    for height, names in at_height.items():
-        score = float(height)
+    last = -math.inf
+    for name, score in block.floors.items():
         axes.axhline(score, color=theme.muted, linewidth=1.0, linestyle=(0, (2, 3)), zorder=1)
         # Labels stand in the right margin; one that would touch the label below moves up.
-        position = score if last is None else max(score, last + 0.045 * (high - low))
-        label = f"{', '.join(names)} {height}"
-        transform = axes.get_yaxis_transform()
-        axes.text(
-            1.012, position, label, color=theme.muted, fontsize=8, va="center", transform=transform, clip_on=False
-        )
-        last = position
+        last = max(score, last + 0.05 * (high - low))
+        place = {"va": "center", "clip_on": False, "transform": axes.get_yaxis_transform()}
+        axes.text(1.012, last, f"{name} {score:.1f}", color=theme.muted, fontsize=8, **place)
 
 
 def _draw_frontier(axes, points: Sequence[Point], theme: Theme) -> None:

@@ -1,0 +1,110 @@
+"""A small run: a study on scaled prices with one unaffordable, one degenerate and one missing cell."""
+
+import json
+
+import pytest
+
+from distill_or_annotate.ledger import Ledger
+from distill_or_annotate.prices import load_book
+from distill_or_annotate.scenarios import Scenario, cells, expand, teacher_cell
+
+SCORES = {
+    ("annotate", 0.0): 31.2,
+    ("annotate", 3.0): 32.9,
+    ("annotate", 6.0): 36.4,
+    ("annotate", 12.0): 39.8,
+    ("annotate", 21.5): 43.3,
+    ("distill", 6.0): 12.0,
+    ("distill", 12.0): 49.5,
+    ("teacher", 4.05): 66.0,
+}
+SCENARIO = Scenario(
+    name="quickstart",
+    task="mini",
+    n_labels=300,
+    additional_usd=(0, 3, 6, 12, 21.5),
+    price_book="quickstart_scaled",
+    teacher_gin="teacher.gin",
+    capture_gin="capture.gin",
+    distill_gin="distill.gin",
+    annotate_gin="annotate.gin",
+)
+
+
+def result_row(cell, score, seed=0, **changes):
+    """Returns a results.jsonl row for a cell; a score of 12.0 is that of a degenerate model."""
+    is_degenerate = score == 12.0
+    return {
+        "task": "mini",
+        "strategy": cell.strategy,
+        "mode": "fair",
+        "n_labels": cell.n_labels,
+        "n_unlabeled": cell.n_unlabeled,
+        "teacher": "mini_teacher",
+        "student": "mini_student",
+        "data_seed": 0,
+        "seed": seed,
+        "initial_usd": cell.initial_usd,
+        "additional_usd": cell.additional_usd,
+        "total_usd": cell.total_usd,
+        "gpu_hours": cell.gpu_hours,
+        "metric": "entity_f1",
+        "score": score,
+        "stderr": 1.1,
+        "degenerate": {
+            "flag": is_degenerate,
+            "reasons": ["80% of outputs are <one> sentence"] if is_degenerate else [],
+        },
+        "floor": {"empty": 0.0, "constant": 8.1, "lookup": 26.3},
+        "run_ids": [f"{cell.strategy}-{cell.additional_usd:g}-s{seed}"],
+        **changes,
+    }
+
+
+@pytest.fixture
+def result_cells():
+    """The planned cells and the teacher's."""
+    return [*cells(SCENARIO), teacher_cell(SCENARIO)]
+
+
+@pytest.fixture
+def rows(result_cells):
+    """The rows of results.jsonl."""
+    scored = [(cell, SCORES.get((cell.strategy, round(cell.additional_usd, 6)))) for cell in result_cells]
+    return [result_row(cell, score) for cell, score in scored if score is not None]
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """Writes a run's folder from result rows."""
+
+    def write(rows, name="run", manifest=True, ledger=True):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if manifest:
+            planned = [{**cell.as_dict(), "stage": f"{cell.strategy}-0a1b"} for cell in cells(SCENARIO)]
+            values = {
+                "scenario": SCENARIO.as_dict(),
+                "cells": planned,
+                "command": "doa run x.gin",
+                "assumptions": ["A & B."],
+            }
+            (folder / "manifest.json").write_text(json.dumps(values))
+        if ledger:
+            book = Ledger(folder / "ledger.jsonl")
+            price = load_book("quickstart_scaled").label("mini")
+            book.buy_labels(stage="label", task="mini", first_label=0, last_label=382, data_seed=0, price=price)
+            for stage in expand(SCENARIO):
+                if stage.kind == "finetune":
+                    book.open_attempt(stage.name, charges=stage.charges).settle(seconds=90)
+                    book.open_attempt(stage.name).settle(seconds=30, wasted=True)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def run_folder(write_run, rows):
+    """The small run."""
+    return write_run(rows)

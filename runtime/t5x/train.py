@@ -215,6 +215,11 @@ def train(
                     _run_actions(trainer, actions, _INFER_EVAL, future.result())
             scalars.write_scalar("timing/evaluate_seconds", time.time() - tick, step)
 
+        def finish() -> None:
+            manager.wait_until_finished()
+            if infer_evaluator is not None:
+                infer_evaluator.wait_until_finished()
+
         if run_eval_before_training and has_eval:
             evaluate(host_step)
         if total_steps < host_step:
@@ -227,7 +232,7 @@ def train(
             if save_cfg is not None:
                 save(host_step)
             if host_step >= total_steps:
-                manager.wait_until_finished()
+                finish()
                 return host_step, trainer.train_state
 
         # The first batch is read while the step compiles.
@@ -274,7 +279,7 @@ def train(
             raise
         if trainer.stop_training:
             logging.info("An action stopped training at step %d of %d.", host_step, total_steps)
-        manager.wait_until_finished()
+        finish()
         utils.sync_global_devices("train_end")
         return host_step, trainer.train_state
 

@@ -20,7 +20,7 @@ setuptools.setup(
     python_requires=">=3.11,<3.14",
     # `tasks/` and `gin/` stand at the root of the checkout for their readers; installed, they live under the package.
     package_dir={"distill_or_annotate.tasks": "tasks", "distill_or_annotate.gin": "gin"},
-    packages=[*_LIBRARY, "distill_or_annotate.tasks", "distill_or_annotate.gin"],
+    packages=[*_LIBRARY, "distill_or_annotate.tasks", "distill_or_annotate.tasks.mini", "distill_or_annotate.gin"],
     package_data={
         "distill_or_annotate": ["**/*.json", "**/*.toml", "**/*.css", "**/*.model", "**/*.safetensors", "**/*.md"],
         "distill_or_annotate.tasks": ["**/*.model", "**/*.md"],

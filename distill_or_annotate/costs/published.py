@@ -29,7 +29,11 @@ def published_cells(book: PriceBook | None = None) -> list[dict[str, Any]]:
 
 
 def provenance_counts(cells: list[dict[str, Any]]) -> dict[str, int]:
-    """Returns how many unlabeled counts follow from printed prices, need inferred ones, or contradict printed ones."""
+    """Returns how many unlabeled counts follow from printed prices, need inferred ones, or contradict printed ones.
+
+    Args:
+      cells: from `published_cells`.
+    """
     return dict(sorted(collections.Counter(cell["provenance"] for cell in cells).items()))
 
 

@@ -30,7 +30,14 @@ class Cost:
 
 
 def check_n_labels(n_labels: int) -> int:
-    """Returns `n_labels`, or raises CostError where it is no whole number of at least 1."""
+    """Returns `n_labels` as it is.
+
+    Args:
+      n_labels: labels.
+
+    Raises:
+      CostError: it is no whole number of at least 1.
+    """
     if isinstance(n_labels, bool) or not isinstance(n_labels, int) or n_labels < 1:
         raise CostError(f"n_labels: received {n_labels!r}; it must be a whole number of labels, at least 1.")
     return n_labels

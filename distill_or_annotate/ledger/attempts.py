@@ -84,7 +84,11 @@ def write_heartbeat(path: pathlib.Path, data: Mapping[str, Any]) -> None:
 
 
 def read_heartbeat(path: pathlib.Path) -> dict[str, Any] | None:
-    """Returns a heartbeat file's values, or None where there is none."""
+    """Returns a heartbeat file's values, or None where there is none.
+
+    Args:
+      path: the file.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -93,7 +93,12 @@ class Ledger:
         return rows
 
     def charge(self, stage: str, charges: Sequence[Charge]) -> list[Row]:
-        """Writes scenario charges that are not there yet and returns the new rows."""
+        """Writes scenario charges that are not there yet and returns the new rows.
+
+        Args:
+          stage: name of the stage that owes them.
+          charges: what is owed; one whose key is in the ledger already is left out.
+        """
         with self._journal.transaction() as book:
             return _charge(book, stage, None, charges)
 

@@ -56,7 +56,12 @@ class Charge:
         return dataclasses.asdict(self)
 
     def row(self, stage: str, attempt: str | None) -> dict[str, Any]:
-        """Returns the settled ledger row of this charge."""
+        """Returns the settled ledger row of this charge.
+
+        Args:
+          stage: name of the stage that owes it.
+          attempt: id of the attempt that earned it, if any.
+        """
         return make_row(
             entry_id=f"charge:{self.book}:{self.key}",
             stage=stage,

@@ -32,7 +32,11 @@ class Totals:
     duplicates: tuple[str, ...]
 
     def book_usd(self, book: str) -> float:
-        """Returns the settled dollars of a book, all kinds together."""
+        """Returns the settled dollars of a book, all kinds together.
+
+        Args:
+          book: name of a price book.
+        """
         return math.fsum(self.usd.get(book, {}).values())
 
     @property

@@ -65,7 +65,11 @@ class PriceEntry:
             raise PriceBookError(f"{where}: provenance is {self.provenance!r}; allowed: {', '.join(PROVENANCES)}.")
 
     def is_stale(self, today: datetime.date) -> bool:
-        """Returns whether the price is more than a year old on that day."""
+        """Returns whether the price is more than a year old.
+
+        Args:
+          today: the day it is asked on.
+        """
         return (today - self.date).days > _STALE_DAYS
 
 
@@ -99,7 +103,10 @@ class PriceBook:
         return self.base is not None
 
     def entry(self, entry_id: str) -> PriceEntry:
-        """Returns the entry of that id.
+        """Returns one entry.
+
+        Args:
+          entry_id: `kind/subject`; a `kind/*` entry answers for every subject without one of its own.
 
         Raises:
           PriceBookError: there is none; the message lists near ids.
@@ -116,7 +123,11 @@ class PriceBook:
         )
 
     def label(self, task: str) -> PriceEntry:
-        """Returns the price of one label of a task, in dollars per label."""
+        """Returns the price of one label, in dollars per label.
+
+        Args:
+          task: the task.
+        """
         return self.entry(f"label/{task}")
 
     def gpu_hour(self) -> PriceEntry:
@@ -125,6 +136,9 @@ class PriceBook:
 
     def finetune_points(self, task: str) -> dict[int, PriceEntry]:
         """Returns the priced teacher runs of a task: labels N -> entry (dollars a run), by rising N.
+
+        Args:
+          task: the task.
 
         Raises:
           PriceBookError: the book prices no run of this task.
@@ -139,7 +153,12 @@ class PriceBook:
         return dict(sorted(points.items()))
 
     def distill_per_1k(self, task: str, n_labels: int) -> PriceEntry:
-        """Returns the price of distilling 1,000 unlabeled examples in a study that starts from `n_labels`."""
+        """Returns the price of distilling 1,000 unlabeled examples.
+
+        Args:
+          task: the task.
+          n_labels: labels that the study starts from.
+        """
         prefix = f"distill/{task}/"
         bounded = [entry for key, entry in self.entries.items() if key.startswith(prefix) and entry.max_n_labels]
         for entry in sorted(bounded, key=lambda entry: entry.max_n_labels):
@@ -223,7 +242,15 @@ def load_books(path: pathlib.Path | str | None = None) -> dict[str, PriceBook]:
 
 
 def load_book(name: str, path: pathlib.Path | str | None = None) -> PriceBook:
-    """Returns one book by name; an unknown name is answered with near ones (PriceBookError)."""
+    """Returns one book.
+
+    Args:
+      name: the book's name.
+      path: a TOML file of the same form; None reads the shipped one.
+
+    Raises:
+      PriceBookError: there is none of that name (near ones are listed), or the file is malformed.
+    """
     books = load_books(path)
     if name in books:
         return books[name]

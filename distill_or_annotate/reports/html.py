@@ -91,7 +91,7 @@ def _study(block: Block, figure: Figure) -> list[str]:
         f'<source media="(prefers-color-scheme: dark)" srcset="{_inline(figure.dark_png)}">',
         f'<img src="{_inline(figure.light_png)}" width="1280" height="800" alt="{_escape(alt)}"></picture>',
         "<figcaption>The grey steps are the frontier: the best score that the dollars buy. Hollow marks are "
-        "degenerate models. Dotted lines are floors. Data: "
+        "degenerate models. Dotted lines are floors at the initial labels. Data: "
         f"<code>figures/{_escape(figure.name)}.csv</code></figcaption></figure>",
     ]
     return parts

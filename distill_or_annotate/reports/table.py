@@ -24,6 +24,7 @@ class ReportCell:
       bought: what the additional dollars bought, for people.
       note: why it is degenerate, unaffordable, missing or cut at the pool; empty otherwise.
       run_ids: runs behind the value.
+      floors: name -> score of a model that learnt nothing or next to nothing from the same labels.
     """
 
     status: str
@@ -34,6 +35,7 @@ class ReportCell:
     bought: str = ""
     note: str = ""
     run_ids: tuple[str, ...] = ()
+    floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def display(self) -> str:
@@ -57,7 +59,7 @@ class Block:
       budgets_usd: additional budgets, rising.
       rows: strategy -> one cell per budget.
       teacher: the teacher's cell.
-      floors: name -> score of a model that learnt nothing or next to nothing.
+      floors: name -> score at the initial labels of a model that learnt nothing or next to nothing.
     """
 
     task: str
@@ -84,6 +86,9 @@ class Block:
         """Returns the strategy with the higher score in a column.
 
         None without two scores, where they print alike, or where the higher one is a degenerate model's.
+
+        Args:
+          column: position among the budgets.
         """
         values = {name: row[column].value for name, row in self.rows.items() if row[column].value is not None}
         if len(values) < 2 or len({f"{value:.1f}" for value in values.values()}) < 2:
@@ -133,8 +138,9 @@ def _block(key: tuple, rows: Sequence[Mapping], planned: Sequence[Mapping], mani
         for name in strategies
     }
     floors: dict[str, float] = {}
-    for row in rows:
-        floors.update(row.get("floor") or {})
+    # A floor learnt from the labels rises with them: the block shows the one of its initial labels.
+    for row in sorted(rows, key=lambda row: row["n_labels"]):
+        floors = {**(row.get("floor") or {}), **floors}
     return Block(
         task=task,
         mode=mode,
@@ -171,6 +177,7 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
         bought=_bought(rows[0], strategy, n_labels),
         note="; ".join(notes),
         run_ids=tuple(str(run_id) for row in rows for run_id in row.get("run_ids") or []),
+        floors=dict(rows[0].get("floor") or {}),
     )
 
 

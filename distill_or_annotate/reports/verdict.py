@@ -1,5 +1,7 @@
 """What a manager asks first: which strategy won at which budget, by how much, and how surely."""
 
+import math
+
 from distill_or_annotate.reports.table import Block
 
 _VERBS = {"annotate": "annotating", "distill": "distilling"}
@@ -61,11 +63,12 @@ def cautions(block: Block) -> list[str]:
     missing = sum(cell.status == "missing" for row in block.rows.values() for cell in row)
     if missing:
         said.append(f"{missing} cells have not been run.")
-    best = max(block.floors.items(), key=lambda item: item[1], default=None)
-    if best and cells:
-        below = sum(cell.value <= best[1] for cell in cells)
-        if below:
-            said.append(f"{below} of {len(cells)} models score no more than the floor {best[0]!r} ({best[1]:.1f}).")
+    below = [cell for cell in cells if cell.value <= max(cell.floors.values(), default=-math.inf)]
+    if below:
+        names = sorted({name for cell in below for name, score in cell.floors.items() if cell.value <= score})
+        said.append(
+            f"{len(below)} of {len(cells)} models score no more than a floor of their labels: {', '.join(names)}."
+        )
     return said
 
 

@@ -67,7 +67,7 @@ def expand(
       ScenarioError: a strategy lacks its gin file.
       PriceBookError: the book does not price the task.
     """
-    return _Expansion(scenario, book or load_book(scenario.price_book), gin_digests or {}).stages()
+    return _Expansion(scenario, book or load_book(scenario.price_book), gin_digests or {}).run()
 
 
 class _Expansion:
@@ -75,43 +75,44 @@ class _Expansion:
         self.scenario, self.book, self.gin_digests = scenario, book, gin_digests
         self.by_name: dict[str, Stage] = {}
 
-    def stages(self) -> list[Stage]:
+    def run(self) -> list[Stage]:
+        """Returns the stages in order."""
         scenario = self.scenario
         affordable = [cell for cell in cells(scenario, self.book) if cell.affordable]
         distilled = [cell for cell in affordable if cell.strategy == "distill"]
         everyone = tuple(_key(cell) for cell in affordable)
-        label = self.label(0, scenario.n_labels, everyone)
+        label = self._label(0, scenario.n_labels, everyone)
         if distilled:
             serves = tuple(_key(cell) for cell in distilled)
-            teacher = self.train("finetune", scenario.teacher, scenario.n_labels, (label,), serves)
-            self.evaluate(teacher)
-            capture = self.capture(teacher, max(cell.n_unlabeled for cell in distilled), serves)
+            teacher = self._train("finetune", scenario.teacher, scenario.n_labels, (label,), serves)
+            self._evaluate(teacher)
+            capture = self._capture(teacher, max(cell.n_unlabeled for cell in distilled), serves)
             for cell in distilled:
-                self.evaluate(self.distill(cell, label, teacher, capture))
+                self._evaluate(self._distill(cell, label, teacher, capture))
         for cell in affordable:
             if cell.strategy == "annotate":
                 bought = (label,)
                 if cell.n_labels > scenario.n_labels:
-                    bought += (self.label(scenario.n_labels, cell.n_labels, (_key(cell),)),)
-                self.evaluate(self.train("annotate", scenario.student, cell.n_labels, bought, (_key(cell),)))
+                    bought += (self._label(scenario.n_labels, cell.n_labels, (_key(cell),)),)
+                self._evaluate(self._train("annotate", scenario.student, cell.n_labels, bought, (_key(cell),)))
         return list(self.by_name.values())
 
-    def label(self, first: int, last: int, serves) -> Stage:
+    def _label(self, first: int, last: int, serves) -> Stage:
         determines = {"first": first, "last": last}
-        return self.add("label", "", (), determines, serves, n_labels=last - first, first_label=first)
+        return self._add("label", "", (), determines, serves, n_labels=last - first, first_label=first)
 
-    def train(self, kind: str, model: str, n_labels: int, labels: tuple[Stage, ...], serves) -> Stage:
+    def _train(self, kind: str, model: str, n_labels: int, labels: tuple[Stage, ...], serves) -> Stage:
         charges = ()
         if kind == "finetune":
             charges = (("run", 1, finetune_cost(self.book, self.scenario.task, n_labels)),)
         determines = {"n_labels": n_labels, "train_seed": self.scenario.train_seed}
-        return self.add(kind, model, labels, determines, serves, n_labels=n_labels, charges=charges)
+        return self._add(kind, model, labels, determines, serves, n_labels=n_labels, charges=charges)
 
-    def capture(self, teacher: Stage, n_unlabeled: int, serves) -> Stage:
+    def _capture(self, teacher: Stage, n_unlabeled: int, serves) -> Stage:
         determines = {"n_unlabeled": n_unlabeled, "teacher": teacher.name}
-        return self.add("capture", teacher.model, (teacher,), determines, serves, n_unlabeled=n_unlabeled)
+        return self._add("capture", teacher.model, (teacher,), determines, serves, n_unlabeled=n_unlabeled)
 
-    def distill(self, cell: Cell, label: Stage, teacher: Stage, capture: Stage) -> Stage:
+    def _distill(self, cell: Cell, label: Stage, teacher: Stage, capture: Stage) -> Stage:
         scenario = self.scenario
         # The capture stands here by what made it, not by its size: a larger pool later leaves this model as it is.
         determines = {
@@ -122,7 +123,7 @@ class _Expansion:
             "train_seed": scenario.train_seed,
         }
         rate = distill_cost_per_1k(self.book, scenario.task, scenario.n_labels)
-        return self.add(
+        return self._add(
             "distill",
             scenario.student,
             (label, teacher, capture),
@@ -133,11 +134,11 @@ class _Expansion:
             charges=(("1000 unlabeled examples", cell.n_unlabeled / 1000, rate),),
         )
 
-    def evaluate(self, subject: Stage) -> Stage:
+    def _evaluate(self, subject: Stage) -> Stage:
         counts = {"n_labels": subject.n_labels, "n_unlabeled": subject.n_unlabeled}
-        return self.add("evaluate", subject.model, (subject,), {"subject": subject.name}, subject.serves, **counts)
+        return self._add("evaluate", subject.model, (subject,), {"subject": subject.name}, subject.serves, **counts)
 
-    def add(self, kind, model, after, determines, serves, *, charges=(), n_labels=0, n_unlabeled=0, first_label=0):
+    def _add(self, kind, model, after, determines, serves, *, charges=(), n_labels=0, n_unlabeled=0, first_label=0):
         scenario = self.scenario
         gin_file, macros = scenario.gin_file(kind), dict(scenario.macros.get(kind, {}))
         if not gin_file and kind in ("finetune", "capture", "distill", "annotate"):

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_or_annotate.costs import (
@@ -22,11 +22,13 @@ cents = st.integers(0, 10_000_000).map(lambda n: n / 100)
 prices = st.integers(1, 100_000).map(lambda n: n / 1000)
 
 
+@settings(deadline=None)
 @given(labels=st.integers(0, 1_000_000), price=prices)
 def test_the_price_of_n_labels_buys_n_labels(labels, price):
     assert labels_bought(labels * price, price) == labels
 
 
+@settings(deadline=None)
 @given(budget=cents, price=prices)
 def test_labels_never_cost_more_than_the_budget_and_one_more_would(budget, price):
     labels = labels_bought(budget, price)
@@ -34,11 +36,13 @@ def test_labels_never_cost_more_than_the_budget_and_one_more_would(budget, price
     assert (labels + 1) * price > budget - 1e-6
 
 
+@settings(deadline=None)
 @given(hours=st.integers(0, 100_000), price=prices)
 def test_the_price_of_n_hours_is_n_hours(hours, price):
     assert gpu_hours_for(hours * price, price) == hours
 
 
+@settings(deadline=None)
 @given(budget=cents, finetune=cents, rate=prices)
 def test_distilling_spends_within_the_budget_or_is_not_available(budget, finetune, rate):
     examples = unlabeled_affordable(budget, finetune, rate)
@@ -85,6 +89,7 @@ def test_unpriced_n_are_linear_rounded_up_and_marked_estimated():
     assert finetune_cost(PAPER, "wlp", 7).usd == 3.75
 
 
+@settings(deadline=None)
 @given(task=st.sampled_from(task_names()), n=st.integers(1, 20_000), more=st.integers(1, 5_000))
 def test_more_labels_never_make_the_teacher_cheaper(task, n, more):
     assert finetune_cost(PAPER, task, n).usd <= finetune_cost(PAPER, task, n + more).usd

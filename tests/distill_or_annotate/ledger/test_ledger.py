@@ -1,7 +1,7 @@
 """What the ledger counts: labels once, charges once, attempts by what they took."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_or_annotate.ledger import LOCAL_BOOK, Charge, Ledger, LedgerError, totals_of
@@ -40,6 +40,7 @@ def test_another_shuffle_task_or_book_is_another_purchase(ledger):
         assert _buy(ledger, 0, 10, **changes)[0]["quantity"] == 10
 
 
+@settings(deadline=None)
 @given(ranges=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30)), max_size=8))
 def test_labels_paid_are_the_union_of_all_ranges(tmp_path_factory, ranges):
     ledger = Ledger(tmp_path_factory.mktemp("union") / "ledger.jsonl")

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_or_annotate.reports import blocks_of, read_run
@@ -12,6 +12,7 @@ from distill_or_annotate.reports.pareto import DARK, csv_of, frontier_of, png_of
 models = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50)), max_size=20)
 
 
+@settings(deadline=None)
 @given(models=models)
 def test_nothing_on_the_frontier_is_dominated_and_everything_else_is(models):
     best = frontier_of(models)

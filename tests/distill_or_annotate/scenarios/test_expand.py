@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_or_annotate.costs import cost_cell
@@ -54,6 +54,7 @@ def test_what_is_not_affordable_has_a_reason_and_no_stage():
     assert [stage.kind for stage in expand(scenario)] == ["label"]
 
 
+@settings(deadline=None)
 @given(budgets=st.lists(st.integers(0, 20_000), min_size=1, max_size=6, unique=True), pool=st.integers(1, 9000))
 def test_no_cell_spends_more_than_its_budget(budgets, pool):
     scenario = _scenario(additional_usd=tuple(n / 100 for n in budgets), max_unlabeled=pool)
@@ -87,6 +88,7 @@ def test_every_trained_model_is_evaluated_once():
     assert [stage.depends_on for stage in _by_kind(stages, "evaluate")] == [(name,) for name in trained]
 
 
+@settings(deadline=None)
 @given(
     budgets=st.lists(st.integers(0, 6_000), min_size=1, max_size=6, unique=True),
     strategies=st.sampled_from([("annotate",), ("distill",), ("annotate", "distill"), ("distill", "annotate")]),

@@ -152,18 +152,26 @@ def _provenance(run: RunFiles) -> str:
         for key, value in sorted(run.manifest.items())
         if key not in ("cells", "assumptions")
     )
-    runs = "".join(
-        f'<tr><th scope="row">{_escape(row["strategy"])}</th><td>+${row["additional_usd"]:,.2f}</td>'
-        f'<td>{row["score"]:.2f}</td><td class="text"><code>{_escape(", ".join(map(str, row.get("run_ids") or [])))}'
-        "</code></td></tr>"
-        for row in run.results
-    )
+    runs = "".join(_model(row) for row in run.results)
     return (
         "<h2>Where this comes from</h2>"
         f'<details><summary>Manifest</summary><div class="scroll"><table><tbody>{rows}</tbody></table></div></details>'
         '<details><summary>Every evaluated model</summary><div class="scroll"><table><thead><tr><th>Strategy</th>'
-        f'<th>Budget</th><th>Score</th><th class="text">Runs</th></tr></thead><tbody>{runs}</tbody></table></div>'
+        f'<th>Budget</th><th>Score</th><th class="text">Parts</th><th class="text">Runs</th></tr></thead><tbody>{runs}</tbody></table></div>'
         "</details>"
+    )
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    parts = ", ".join(
+        f"{name} {value:.1f}" if isinstance(value, int | float) else f"{name} {_plain(value)}"
+        for name, value in sorted((row.get("parts") or {}).items())
+    )
+    runs = ", ".join(map(str, row.get("run_ids") or []))
+    return (
+        f'<tr><th scope="row">{_escape(row["strategy"])}</th><td>+${row["additional_usd"]:,.2f}</td>'
+        f'<td>{row["score"]:.2f}</td><td class="text">{_escape(parts)}</td>'
+        f'<td class="text"><code>{_escape(runs)}</code></td></tr>'
     )
 
 

@@ -56,6 +56,7 @@ def result_row(cell, score, seed=0, **changes):
             "reasons": ["80% of outputs are <one> sentence"] if is_degenerate else [],
         },
         "floor": {"empty": 0.0, "constant": 8.1, "lookup": 26.3},
+        "parts": {"entity_precision": score + 1, "entity_recall": score - 1},
         "run_ids": [f"{cell.strategy}-{cell.additional_usd:g}-s{seed}"],
         **changes,
     }

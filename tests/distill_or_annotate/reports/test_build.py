@@ -97,6 +97,7 @@ def test_the_page_shows_answer_cells_money_assumptions_and_manifest(run_folder):
         "A & B.",
         "doa run x.gin",
         "distill-12-s0",
+        "entity_precision 50.5, entity_recall 48.5",
     ):
         assert text in shown, text
 

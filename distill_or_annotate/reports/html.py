@@ -157,7 +157,8 @@ def _provenance(run: RunFiles) -> str:
         "<h2>Where this comes from</h2>"
         f'<details><summary>Manifest</summary><div class="scroll"><table><tbody>{rows}</tbody></table></div></details>'
         '<details><summary>Every evaluated model</summary><div class="scroll"><table><thead><tr><th>Strategy</th>'
-        f'<th>Budget</th><th>Score</th><th class="text">Parts</th><th class="text">Runs</th></tr></thead><tbody>{runs}</tbody></table></div>'
+        f'<th>Budget</th><th>Score</th><th class="text">Parts</th><th class="text">Runs</th></tr></thead>'
+        f"<tbody>{runs}</tbody></table></div>"
         "</details>"
     )
 

@@ -28,17 +28,25 @@ def merge_metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> MetricMapType:
     return {name: metric.merge(b[name]) for name, metric in a.items()}
 
 
+@jax.jit
+def merge_on_device(parts: Sequence[MetricMapType]) -> MetricMapType:
+    """Merges the metrics of several steps, in order, in one call: fetching and merging them one by one costs more."""
+    return functools.reduce(merge_metrics, parts)
+
+
 def _merge_on_host(parts: Sequence[Mapping[str, Any]]) -> MetricMapType:
     """Fetches metrics from the devices (waiting for them) and merges them in order."""
+    fetched = jax.device_get([dict(part) for part in parts])
+    return functools.reduce(merge_metrics, (jax.tree.map(_widen, part) for part in fetched))
 
-    def widen(leaf: Any) -> Any:
-        # Token counts of a long piece overflow int32, and small losses vanish in a large float32 sum.
-        leaf = np.asarray(leaf)
-        if jnp.issubdtype(leaf.dtype, jnp.integer):
-            return leaf.astype(np.int64)
-        return leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
-    return functools.reduce(merge_metrics, (jax.tree.map(widen, jax.device_get(dict(part))) for part in parts))
+def _widen(leaf: Any) -> Any:
+    """Token counts of a long piece overflow int32, and small losses vanish in a large float32 sum."""
+    leaf = np.asarray(leaf)
+    if leaf.dtype.kind in "iu":
+        return leaf.astype(np.int64)
+    # bfloat16 is of no kind that numpy knows.
+    return leaf.astype(np.float64) if leaf.dtype.kind == "f" or leaf.dtype == jnp.bfloat16 else leaf
 
 
 class MetricsManager:

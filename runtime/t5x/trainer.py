@@ -8,8 +8,8 @@ What the loop does per step, and why:
   1. It dispatches the step and keeps the handle of its metrics; nothing is fetched.
   2. Beyond `MAX_STEPS_IN_FLIGHT` undone steps it waits for the oldest: virtual CPU devices deadlock in their
      collectives when steps pile up, and no accelerator needs more to stay busy.
-  3. A background thread fetches finished metrics and merges them on the host, so that there is neither a second jitted
-     call per step nor a wait in the loop.
+  3. Metrics of so many steps are merged in one jitted call; a background thread fetches the result and adds it up on
+     the host, so that there is neither a second jitted call per step nor a wait in the loop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from t5x import metrics as metrics_lib
 from t5x import partitioning, state_utils
 from t5x import train_state as train_state_lib
 from t5x.actions import ActionMapType, ActionMode, BaseAction, EarlyStoppingAction, TerminateOnNanAction
-from t5x.summaries import MetricMapType, MetricsManager, MetricValueMapType, merge_metrics
+from t5x.summaries import MetricMapType, MetricsManager, MetricValueMapType, merge_metrics, merge_on_device
 
 Array = jax.Array | np.ndarray
 BatchType = Mapping[str, Array]
@@ -411,8 +411,8 @@ class BaseTrainer(abc.ABC):
                 self._last_metrics = metrics
                 pending.append(metrics)
                 self._wait_for_oldest(metrics)
-                if len(pending) > MAX_STEPS_IN_FLIGHT:
-                    merged = manager.merge_async(merged, pending)
+                if len(pending) == MAX_STEPS_IN_FLIGHT:
+                    merged = manager.merge_async(merged, [merge_on_device(pending)])
                     pending = []
             if pending:
                 merged = manager.merge_async(merged, pending)
@@ -457,8 +457,8 @@ class BaseTrainer(abc.ABC):
                 metrics = eval_fn(train_state, batch)
                 pending.append(metrics)
                 self._wait_for_oldest(metrics)
-                if len(pending) > MAX_STEPS_IN_FLIGHT:
-                    merged, pending = manager.merge_async(merged, pending), []
+                if len(pending) == MAX_STEPS_IN_FLIGHT:
+                    merged, pending = manager.merge_async(merged, [merge_on_device(pending)]), []
             if pending:
                 merged = manager.merge_async(merged, pending)
             if merged is None:

@@ -241,22 +241,21 @@ class OrbaxCheckpointManagerInterface:
         if self._keep is None:
             return
         candidates = [s for s in steps if not (self._force_keep_period and s % self._force_keep_period == 0)]
-        for step in self._worst_first(candidates)[: max(0, len(candidates) - self._keep)]:
+        for step in self._too_many(candidates):
             logging.info("Removing checkpoint %s.", self._path(step))
             checkpoint_utils.remove_checkpoint_dir(self._path(step))
 
-    def _worst_first(self, steps: Sequence[int]) -> list[int]:
-        """Orders steps so that those to remove come first; the newest is never among the first."""
+    def _too_many(self, steps: Sequence[int]) -> list[int]:
+        """Those of ascending steps that the policy gives up; never the newest, from which a run resumes."""
         if self._metric_name is None or len(steps) < 2:
-            return list(steps)
+            return list(steps[: -self._keep])
         from t5x import metric_reader  # reads event files with TensorFlow, which is slow to import
 
         values = metric_reader.read_metric(self._directory, self._metric_name)
-        *older, newest = steps
-        without = [s for s in older if s not in values]
+        older = steps[:-1]
+        without = [] if self._keep_without_metrics else [s for s in older if s not in values]
         ranked = sorted((s for s in older if s in values), key=values.__getitem__, reverse=self._metric_mode == "min")
-        # Kept without limit: they take places of `keep` but stand behind all that have a value.
-        return [*ranked, *without, newest] if self._keep_without_metrics else [*without, *ranked, newest]
+        return [*without, *ranked[: max(0, len(ranked) - self._keep)]]
 
     def _path(self, step: int) -> str:
         return get_checkpoint_dir(self._directory, step)

@@ -38,7 +38,9 @@ def copy_denoising(
       ValueError: if the rates are negative or their sum is above 1, or the vocabulary has no extra ids.
     """
     if mask_rate < 0 or replace_rate < 0 or mask_rate + replace_rate > 1:
-        raise ValueError(f"mask_rate is {mask_rate}, replace_rate is {replace_rate}; allowed: from 0, together at most 1.")
+        raise ValueError(
+            f"mask_rate is {mask_rate}, replace_rate is {replace_rate}; allowed: from 0, together at most 1."
+        )
     vocabulary = output_features["targets"].vocabulary
     if not vocabulary.extra_ids:
         raise ValueError("the vocabulary of `targets` has no extra ids; copy-denoising masks with the last of them.")

@@ -53,7 +53,8 @@ def float32_bsearch(batch_shape: Sequence[int], predicate: Callable[[Array], Arr
       predicate: maps float32 of that shape to booleans of that shape; False up to some value and True after it.
 
     Returns:
-      float32 of `batch_shape`, from -inf to inf; -inf where the predicate is True everywhere.
+      float32 of `batch_shape`, from -inf to inf; -inf where the predicate is True everywhere. A backend that flushes
+      subnormal numbers cannot tell them from 0.
     """
     low = np.int32(-(0x7F800000 + 1))  # the integer that stands for -inf; beyond both ends lie the NaNs
 

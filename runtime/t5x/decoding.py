@@ -447,7 +447,7 @@ def beam_search(
 
     Returns:
       (sequences [B, K, T] padded with 0, scores [B, K]), best last. Where no beam finished, its live beams and their
-      log-probabilities.
+      log-probabilities; where some but not all did, the empty places come first, with the score -1e7.
     """
     del decode_rng
     batch, beams = inputs.shape[0], num_decodes

@@ -495,7 +495,7 @@ class EncoderDecoderModel(BaseTransformerModel):
         return scores, intermediates
 
 
-class DecoderOnlyModel(BaseTransformerModel):
+class DecoderOnlyModel:
     """Not part of this runtime; constructing it says so."""
 
     def __init__(self, *args: Any, **kwargs: Any):

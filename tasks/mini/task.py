@@ -7,8 +7,8 @@ Input and target are these texts. Score: entity F1; of the four entities a model
 one with one guess, F1 2 * 1 / (4 + 1) = 40.0.
 
 A raw row of `mini_cls`: {"source": "now galate a dorous tulol slowly", "target": "gentle"}; the sense of the adverb,
-`gentle` or `harsh`. Score: accuracy. Adverbs stand in one slot and depend on nothing else, so unlabeled text says nothing
-about them: here labels should be the better buy.
+`gentle` or `harsh`. Score: accuracy. Adverbs stand in one slot and depend on nothing else, so unlabeled text says
+nothing about them: here labels should be the better buy.
 
 Sizes: 3,000 labelled, 300 dev, 500 test, a pool of 20,000, and 120,000 sentences to pre-train on; no sentence occurs in
 two parts. Made by `grammar.py` from a seed; no licence but the project's own.
@@ -31,7 +31,7 @@ def _rows(make):
     return lambda split: list(make(split))
 
 
-_SHARED = {"version": 1, "vocabulary": vocabulary, "input_tokens": 24, "target_tokens": 24}
+_SHARED = {"version": 1, "vocabulary": vocabulary, "input_tokens": 20, "target_tokens": 20}
 for _spec in (
     TaskSpec("mini", rows=_rows(splits.mini_rows), metric="entity_f1", labels=lexicon.TYPES, **_SHARED),
     TaskSpec("mini_cls", rows=_rows(splits.mini_cls_rows), metric="accuracy", labels=LABEL_WORDS, **_SHARED),

@@ -279,6 +279,8 @@ def train(
             raise
         if trainer.stop_training:
             logging.info("An action stopped training at step %d of %d.", host_step, total_steps)
+            if save_cfg is not None:
+                save(host_step)  # of an evaluation's action; nothing happens if the chunk's end saved it
         finish()
         utils.sync_global_devices("train_end")
         return host_step, trainer.train_state

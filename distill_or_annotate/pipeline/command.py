@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shlex
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from distill_or_annotate import reports
     from distill_or_annotate.pipeline import manifest, runner
 
+    _import_quietly("tensorflow", "seqio")
+
     run_dir.mkdir(parents=True, exist_ok=True)
     _claim(run_dir, scenario.as_dict())
     (run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
@@ -98,6 +101,21 @@ def _prepare_environment() -> None:
 
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def _import_quietly(*modules: str) -> None:
+    """Import with the process's standard error shut: TensorFlow's C++ code greets there, whatever its log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    shut = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(shut, 2)
+        for name in modules:
+            importlib.import_module(name)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(shut)
 
 
 def _claim(run_dir: Path, scenario: dict) -> None:

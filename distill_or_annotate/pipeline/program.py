@@ -59,8 +59,8 @@ class Program:
         import gin
         from t5x import gin_utils
 
+        gin.clear_config()  # first: gin registers nothing while an earlier configuration is locked
         module, function = _entry_point(self.module)
-        gin.clear_config()
         with _logging_to(log_file), _standing_in_for_main(module):
             gin_utils.parse_gin_flags(search_paths, [self.gin_file], self.bindings())
             function()

@@ -3,5 +3,6 @@
 from distill_or_annotate.reports.build import build
 from distill_or_annotate.reports.inputs import ReportError, RunFiles, read_run
 from distill_or_annotate.reports.table import Block, ReportCell, blocks_of
+from distill_or_annotate.reports.text import print_blocks
 
-__all__ = ["Block", "ReportCell", "ReportError", "RunFiles", "blocks_of", "build", "read_run"]
+__all__ = ["Block", "ReportCell", "ReportError", "RunFiles", "blocks_of", "build", "print_blocks", "read_run"]

@@ -1,0 +1,92 @@
+"""`kill -9` of the whole process group, then the same command again: it ends, repeats nothing, and bills nothing twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from distill_or_annotate.interop import parameters
+
+_ROOT = Path(__file__).parents[2]
+_COMMAND = [sys.executable, "-m", "distill_or_annotate", "run", "smoke", "--run-dir"]
+
+
+def _start(run_dir: Path) -> subprocess.Popen:
+    log = (run_dir.parent / "log.txt").open("ab")
+    return subprocess.Popen(
+        [*_COMMAND, str(run_dir)], cwd=_ROOT, stdout=log, stderr=log, start_new_session=True
+    )  # fmt: skip
+
+
+def _ledger(run_dir: Path) -> list[dict]:
+    path = run_dir / "ledger.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _kill_when(process: subprocess.Popen, reached, limit_seconds: float = 240) -> None:
+    deadline = time.monotonic() + limit_seconds
+    while not reached():
+        assert process.poll() is None, "the run ended before the moment came"
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _done(run_dir: Path) -> dict[str, float]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in run_dir.glob("stages/*/done.json")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_study_killed_at_three_moments_ends_as_if_it_had_not_been(tmp_path):
+    run_dir = tmp_path / "run"
+    moments = (
+        # Inside the teacher's training: its attempt is open and its model folder has begun to fill.
+        lambda: list(run_dir.glob("stages/finetune-*/model/config.gin")),
+        # Between the capture's end mark and whatever follows it.
+        lambda: list(run_dir.glob("stages/capture-*/done.json")),
+        # While the student's checkpoint is being written.
+        lambda: list(run_dir.glob("stages/distill-*/model/checkpoint_*")),
+    )
+    finished_before = []
+    for reached in moments:
+        _kill_when(_start(run_dir), reached)
+        finished_before.append(_done(run_dir))
+
+    last = _start(run_dir)
+    assert last.wait(timeout=500) == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    done = _done(run_dir)
+    for marks in finished_before:
+        assert {name: done[name] for name in marks} == marks, "a finished stage was done again"
+    assert finished_before[0] and len(finished_before[0]) < len(finished_before[2]) < len(done)
+    assert (run_dir / "report" / "index.html").exists()
+    assert len((run_dir / "results.jsonl").read_text().splitlines()) == 4
+
+    rows = _ledger(run_dir)
+    assert max(Counter(row["entry_id"] for row in rows).values()) == 1
+    labels = [row for row in rows if row["kind"] == "label"]
+    assert sum(row["quantity"] for row in labels) == 51 and {row["unit_price_usd"] for row in labels} == {0.26}
+    charges = [row for row in rows if row["book"] == "quickstart_scaled" and row["kind"] == "device"]
+    assert Counter(row["stage"].split("-")[0] for row in charges) == {"finetune": 1, "distill": 1}
+    attempts = [row for row in rows if row["unit"] == "device-second" and row["status"] == "settled"]
+    assert len({row["attempt"] for row in attempts}) == len(attempts)
+    opened = {row["attempt"] for row in rows if row["status"] == "reserved"}
+    assert opened == {row["attempt"] for row in attempts}, "every attempt that was opened is settled"
+    wasted = [row for row in attempts if row["wasted"]]
+    assert any(row["stage"].startswith("finetune") and row["quantity"] > 0 for row in wasted)
+
+    # The student's checkpoint holds the student: 0.33M parameters, not the teacher's 2.8M with them.
+    student, _ = parameters.read_checkpoint(next(run_dir.glob("stages/distill-*/model")))
+    teacher, _ = parameters.read_checkpoint(next(run_dir.glob("stages/finetune-*/model")))
+    assert 0.3e6 < _size(student) < 0.4e6 and 2.5e6 < _size(teacher) < 3e6
+
+
+def _size(tree) -> int:
+    return sum(_size(child) if isinstance(child, dict) else child.size for child in tree.values())

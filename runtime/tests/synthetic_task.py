@@ -1,4 +1,4 @@
-"""A task for tests: the target is the source reversed. `ByteVocabulary`, read natively so that iterators can be saved."""
+"""A task for tests: the target is the source reversed. `ByteVocabulary`; read natively, so iterators can be saved."""
 
 import os
 import tempfile

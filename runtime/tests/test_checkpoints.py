@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 import pytest
 from flax.linen import partitioning as flax_partitioning
 from jax.sharding import PartitionSpec
+
 from t5x import adafactor, checkpoint_utils, checkpoints, metric_reader, partitioning, summaries, utils
 
 

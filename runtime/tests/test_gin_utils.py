@@ -3,8 +3,9 @@
 import sys
 import types
 
-import gin
 import pytest
+
+import gin
 from t5x import gin_utils
 
 CONFIG = """

@@ -29,7 +29,7 @@ from distill_or_annotate.tasks.sources import cache_dir
 from distill_or_annotate.tasks.spec import SPLITS, TaskSpec
 from distill_or_annotate.tasks.vocabularies import LazyVocabulary
 
-SPLIT_SEED = 2023
+SPLIT_SEED, N_SENTINELS = 2023, 24
 SIZES = {"n_labels": (100, 300, 500, 1000, 3000, 5000, 8000, 10000), "n_unlabeled": (1000, 2000, 4000, 10000, 100000)}
 T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
 
@@ -62,7 +62,7 @@ def mini_vocabulary() -> MiniVocabulary:
       The file that `DOA_WLP_VOCAB` names, by default pretrained/wlp/vocab.model in the cache folder; read on first use.
     """
     default = cache_dir() / "pretrained" / "wlp" / "vocab.model"
-    return MiniVocabulary(os.environ.get("DOA_WLP_VOCAB") or os.fspath(default))
+    return MiniVocabulary(os.environ.get("DOA_WLP_VOCAB") or os.fspath(default), extra_ids=N_SENTINELS)
 
 
 def _official_splits() -> tuple[str, ...]:

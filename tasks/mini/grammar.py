@@ -43,18 +43,22 @@ CONNECTIVES = ("and", "then", "before", "after")
 OPENERS = ("first", "now", "next", "again")
 MODIFIER_DEGREES = ("fully", "freshly", "half")
 PLAIN_DEGREES = ("very", "quite", "rather")
+# fmt: off
 GENTLE_ADVERBS = (
-    "slowly gently softly calmly lightly smoothly patiently carefully quietly tenderly mildly kindly steadily evenly "
-    "loosely warmly neatly gradually delicately cautiously lazily thinly sparingly serenely easily coolly silently "
-    "safely sweetly slightly finely gingerly"
-).split()
+    "slowly", "gently", "softly", "calmly", "lightly", "smoothly", "patiently", "carefully", "quietly", "tenderly",
+    "mildly", "kindly", "steadily", "evenly", "loosely", "warmly", "neatly", "gradually", "delicately", "cautiously",
+    "lazily", "thinly", "sparingly", "serenely", "easily", "coolly", "silently", "safely", "sweetly", "slightly",
+    "finely", "gingerly",
+)
 HARSH_ADVERBS = (
-    "quickly roughly loudly wildly heavily abruptly hastily rashly noisily fiercely sharply bluntly rapidly crudely "
-    "tightly hotly messily suddenly brutally boldly briskly thickly lavishly madly hardly coldly openly "
-    "riskily sourly greatly coarsely violently"
-).split()
+    "quickly", "roughly", "loudly", "wildly", "heavily", "abruptly", "hastily", "rashly", "noisily", "fiercely",
+    "sharply", "bluntly", "rapidly", "crudely", "tightly", "hotly", "messily", "suddenly", "brutally", "boldly",
+    "briskly", "thickly", "lavishly", "madly", "hardly", "coldly", "openly", "riskily", "sourly", "greatly",
+    "coarsely", "violently",
+)
+# fmt: on
 ADVERBS = tuple(word for pair in zip(GENTLE_ADVERBS, HARSH_ADVERBS, strict=True) for word in pair)
-"""Adverbs stand in one slot and depend on nothing else in the sentence: unlabeled text says nothing about their sense."""
+"""Adverbs stand in one slot and depend on nothing else: unlabeled text says nothing about their sense."""
 CLOSED_WORDS = tuple(
     dict.fromkeys(
         itertools.chain(

@@ -47,7 +47,7 @@ def mini_rows(split: str) -> tuple[dict[str, str], ...]:
       split: one of `SIZES`. `pretrain` holds no word of `lexicon.held_out_words()`.
 
     Returns:
-      Rows with `source`, `target` (targets of `unlabeled` and `pretrain` are for analysis only: no strategy reads them).
+      Rows with `source` and `target`. Targets of `unlabeled` and `pretrain` are for analysis: no strategy reads them.
 
     Raises:
       ValueError: if the split does not exist.

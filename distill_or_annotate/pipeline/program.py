@@ -42,9 +42,13 @@ class Program:
 
     def command(self) -> str:
         """The shell command that does the same in a process of its own."""
-        words = ["python", "-m", self.module, f"--gin_file={self.gin_file}"]
-        words += [f"--gin.{name}={_literal(value)}" for name, value in self.macros.items()]
-        return shlex.join(words)
+        words = [f"python -m {self.module} --gin_file={shlex.quote(self.gin_file)}"]
+        for name, value in self.macros.items():
+            literal = _literal(value)
+            # gin's own quotes are single ones; double ones around them are what a person would type.
+            plain = not any(character in literal for character in '"$`\\')
+            words.append(f"--gin.{name}=" + (f'"{literal}"' if "'" in literal and plain else shlex.quote(literal)))
+        return " ".join(words)
 
     def run(self, search_paths: list[str], log_file: Path) -> None:
         """Run in this process, from a cleared gin configuration.

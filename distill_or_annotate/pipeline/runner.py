@@ -106,7 +106,7 @@ def _evaluate(stage: Stage, folder: Path, stages_dir: Path) -> None:
     found = evaluation.evaluate(stages_dir / stage.depends_on[0], stage.task, labels)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found.pop("predictions")]
     (folder / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-    write_json(folder / results.EVALUATION, found)
+    write_json(folder / results.EVALUATION, {**found, "subject": stage.depends_on[0]})
 
 
 def title(stage: Stage) -> str:

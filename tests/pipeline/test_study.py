@@ -1,7 +1,11 @@
-"""`kill -9` of the whole process group, then the same command again: it ends, repeats nothing, and bills nothing twice."""
+"""A whole study, small: killed at three moments it ends as if it had not been, and plain T5X gives the same cells.
+
+One run serves both tests: it is the test suite's longest.
+"""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,25 +47,34 @@ def _done(run_dir: Path) -> dict[str, float]:
     return {path.parent.name: path.stat().st_mtime_ns for path in run_dir.glob("stages/*/done.json")}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_study_killed_at_three_moments_ends_as_if_it_had_not_been(tmp_path):
-    run_dir = tmp_path / "run"
-    moments = (
-        # Inside the teacher's training: its attempt is open and its model folder has begun to fill.
-        lambda: list(run_dir.glob("stages/finetune-*/model/config.gin")),
-        # Between the capture's end mark and whatever follows it.
-        lambda: list(run_dir.glob("stages/capture-*/done.json")),
-        # While the student's checkpoint is being written.
-        lambda: list(run_dir.glob("stages/distill-*/model/checkpoint_*")),
-    )
+_MOMENTS = (
+    # Inside the teacher's training: its attempt is open and its model folder has begun to fill.
+    "stages/finetune-*/model/config.gin",
+    # Between the capture's end mark and whatever follows it.
+    "stages/capture-*/done.json",
+    # While the student's checkpoint is being written.
+    "stages/distill-*/model/checkpoint_*",
+)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A run that was killed at each moment, with the end marks that were there after each kill."""
+    run_dir = tmp_path_factory.mktemp("study") / "run"
     finished_before = []
-    for reached in moments:
-        _kill_when(_start(run_dir), reached)
+    for pattern in _MOMENTS:
+        _kill_when(_start(run_dir), lambda pattern=pattern: any(run_dir.glob(pattern)))
         finished_before.append(_done(run_dir))
 
     last = _start(run_dir)
-    assert last.wait(timeout=500) == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    assert last.wait(timeout=500) == 0, (run_dir.parent / "log.txt").read_text()[-3000:]
+    return run_dir, finished_before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_study_killed_at_three_moments_ends_as_if_it_had_not_been(killed):
+    run_dir, finished_before = killed
     done = _done(run_dir)
     for marks in finished_before:
         assert {name: done[name] for name in marks} == marks, "a finished stage was done again"
@@ -86,6 +99,33 @@ def test_a_study_killed_at_three_moments_ends_as_if_it_had_not_been(tmp_path):
     student, _ = parameters.read_checkpoint(next(run_dir.glob("stages/distill-*/model")))
     teacher, _ = parameters.read_checkpoint(next(run_dir.glob("stages/finetune-*/model")))
     assert 0.3e6 < _size(student) < 0.4e6 and 2.5e6 < _size(teacher) < 3e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_four_plain_t5x_commands_give_the_cells_of_the_study(killed, tmp_path):
+    """The commands that the run wrote down, in processes of their own, with output folders of their own."""
+    run_dir, _ = killed
+    for kind in ("finetune", "capture", "distill", "annotate"):
+        stage = min(run_dir.glob(f"stages/{kind}-*"), key=lambda folder: _labels(folder))
+        command = (stage / "command.txt").read_text().strip()
+        # Everything that a stage reads or writes is named by macros, so a copy of the tree of folders suffices.
+        command = command.replace(f"{run_dir}/", f"{tmp_path}/")
+        done = subprocess.run(
+            command.replace("python ", f"{sys.executable} ", 1), shell=True, cwd=_ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr[-3000:]}"
+        made = tmp_path / stage.relative_to(run_dir)
+        pattern = "predictions/*-predict.jsonl-*-of-00001" if kind == "capture" else "model/inference_eval/*.jsonl"
+        expected = sorted(stage.glob(pattern))
+        assert expected
+        for path in expected:
+            assert (made / path.relative_to(stage)).read_text() == path.read_text(), f"{kind}: {path.name} differs"
+
+
+def _labels(stage: Path) -> int:
+    found = re.search(r"--gin.N_LABELS=(\d+)", (stage / "command.txt").read_text())
+    return int(found[1]) if found else 0
 
 
 def _size(tree) -> int:

@@ -11,7 +11,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install quickstart test lint tests format bench-mini pretrain-mini pretrain-wlp wheel-check clean
+
+.PHONY: help install quickstart test lint tests test-parity format bench-mini pretrain-mini pretrain-wlp wheel-check clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -34,6 +35,11 @@ tests: install
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test: lint tests ## Set-up, lint and the test suite.
+
+test-parity: install ## The network against transformers on torch's CPU build (an extra of several hundred MB).
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(BIN)/python -m pip install --quiet "torch==2.13.0" "transformers>=5"
+	$(BIN)/python -m pytest -m parity runtime/tests/test_parity.py
 
 format: install ## Format and fix what can be fixed.
 	$(BIN)/ruff check --fix .

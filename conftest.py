@@ -12,4 +12,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 
 jax.config.update("jax_num_cpu_devices", 8)
+# Programs here run once or twice on tiny arrays: compiling them thoroughly would be most of the suite's time.
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")

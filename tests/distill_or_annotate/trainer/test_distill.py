@@ -1,4 +1,4 @@
-"""The distillation trainer on real virtual devices: same losses on any mesh, a teacher that is read and never written."""
+"""The distillation trainer on real virtual devices: same losses on any mesh, a teacher never written."""
 
 from types import SimpleNamespace
 
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from flax import traverse_util
 from jax.sharding import Mesh, PartitionSpec
-from t5x import adafactor, models, partitioning, utils
-from t5x.examples.t5 import network
 
 from distill_or_annotate.interop import parameters
 from distill_or_annotate.model.placement import compact_axis_rules
 from distill_or_annotate.trainer.distill import DistillTrainer
+from t5x import adafactor, models, partitioning, utils
+from t5x.examples.t5 import network
 
 _VOCAB, _BATCH, _LENGTH, _STEPS = 64, 8, 8, 20
 

@@ -12,7 +12,6 @@ _PREFIX = "checkpoint_"
 _STEP_FOLDER = re.compile(r"^checkpoint_(\d+)$")
 _UNFINISHED = re.compile(r"^checkpoint_\d+\.(orbax-checkpoint-tmp|tmp)")
 _ORBAX_MARKER = "_CHECKPOINT_METADATA"
-_COMMIT_MARKER = "commit_success.txt"
 
 
 class CheckpointTypes(enum.Enum):
@@ -21,6 +20,23 @@ class CheckpointTypes(enum.Enum):
     ORBAX = "ORBAX"
     T5X = "T5X"
     T5X_TF = "T5X_TF"
+
+
+def require_mounted(path: str, field: str) -> None:
+    """Refuses addresses of object stores, which would otherwise become odd local folders.
+
+    Args:
+      path: a path that a user gave.
+      field: name of what the user set.
+
+    Raises:
+      ValueError: when the path has a scheme such as `gs://`.
+    """
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{field} is {path!r}; this runtime writes and reads local or mounted folders only. Mount the bucket (for "
+            "example with gcsfuse) and give the folder, or use upstream T5X."
+        )
 
 
 def get_checkpoint_prefix() -> str:
@@ -72,10 +88,8 @@ def is_complete(checkpoint_dir: str) -> bool:
     path = os.fspath(checkpoint_dir)
     if os.path.isfile(os.path.join(path, "checkpoint")):
         return True
-    if not os.path.isfile(os.path.join(path, _ORBAX_MARKER)):
-        return False
-    # Object stores have no atomic rename; there Orbax writes this marker last. Local folders get their name last.
-    return "://" not in path or os.path.isfile(os.path.join(path, _COMMIT_MARKER))
+    # Orbax gives the folder its name last, so the name with this file in it means a whole checkpoint.
+    return os.path.isfile(os.path.join(path, _ORBAX_MARKER))
 
 
 def all_steps(checkpoints_dir: str) -> list[int]:
@@ -119,6 +133,7 @@ def find_checkpoint(path: str, step: int | None = None) -> str:
     Raises:
       ValueError: when there is none; the message names what lies there.
     """
+    require_mounted(path, "The checkpoint's path")
     path = os.fspath(path).rstrip("/")
     if step is None and _STEP_FOLDER.match(os.path.basename(path)):
         if is_complete(path):

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from absl import app, flags, logging
 
-from t5x import gin_utils, models, utils
+from t5x import checkpoint_utils, gin_utils, models, utils
 
 
 class InferenceEvaluator:
@@ -168,6 +168,7 @@ def evaluate(
     del use_orbax, train_eval_get_dataset_fn
     if training_evaluator_cls is not None:
         raise ValueError("evaluate(training_evaluator_cls=...) is not offered; train with train_eval_dataset_cfg.")
+    checkpoint_utils.require_mounted(output_dir, "evaluate.output_dir")
     jax.monitoring.record_event("/jax/t5x/evaluate/beacon")
     utils.hide_gpus_from_tensorflow()
     import seqio

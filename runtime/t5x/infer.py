@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from t5x import gin_utils, models, utils
+from t5x import checkpoint_utils, gin_utils, models, utils
 from t5x.eval import as_key
 
 _METHODS = {
@@ -203,6 +203,7 @@ def infer(
         raise ValueError(f"infer.shard_id is {shard_id}; allowed: 0 to {num_shards - 1} (num_shards is {num_shards}).")
     if checkpoint_period < 1:
         raise ValueError(f"infer.checkpoint_period is {checkpoint_period} batches; at least 1 is needed.")
+    checkpoint_utils.require_mounted(output_dir, "infer.output_dir")
     jax.monitoring.record_event("/jax/t5x/infer/beacon")
     utils.hide_gpus_from_tensorflow()
     import seqio

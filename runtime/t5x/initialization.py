@@ -50,6 +50,7 @@ def get_first_valid_restore_config_and_paths(
             return cfg, given
         paths = []
         for folder in given:
+            checkpoint_utils.require_mounted(folder, "RestoreCheckpointConfig.path")
             if not os.path.isdir(folder):
                 raise ValueError(f"RestoreCheckpointConfig.path {folder} is no folder (mode {cfg.mode!r} needs one).")
             steps = checkpoint_utils.all_steps(folder)

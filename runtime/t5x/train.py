@@ -102,6 +102,7 @@ def train(
     jax.monitoring.record_event("/jax/t5x/train/beacon")
     actions = _checked_actions(actions)
     utils.hide_gpus_from_tensorflow()
+    checkpoint_utils.require_mounted(model_dir, "model_dir")
     model_dir = os.path.abspath(model_dir)
     os.makedirs(model_dir, exist_ok=True)
 

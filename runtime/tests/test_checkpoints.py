@@ -199,6 +199,11 @@ def test_a_missing_checkpoint_names_those_beside_it(initializer, saved):
         restore(initializer, saved.replace("checkpoint_7", "checkpoint_8"))
 
 
+def test_an_object_store_is_refused_and_not_made_a_folder(initializer):
+    with pytest.raises(ValueError, match="local or mounted folders only"):
+        restore(initializer, "gs://bucket/checkpoint_7")
+
+
 def test_other_formats_are_refused_by_name(initializer, tmp_path):
     folder = tmp_path / "checkpoint_5"
     folder.mkdir()

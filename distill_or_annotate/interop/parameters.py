@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
@@ -119,7 +120,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
                 f"no checkpoint_<step> in {path}. Fix: give a T5X model folder or checkpoint folder."
             )
         path = path / f"checkpoint_{max(steps)}"
-    state = ocp.PyTreeCheckpointer().restore(path.absolute() / "state")
+    folder = path.absolute() / "state"
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(folder).item_metadata.tree
+        # As numpy arrays: the devices that wrote the checkpoint need not be here.
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        state = checkpointer.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     return state["target"], int(state["state"]["step"])
 
 

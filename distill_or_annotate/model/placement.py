@@ -19,8 +19,8 @@ def compact_axis_rules() -> tuple[tuple[str, tuple[str, ...] | None], ...]:
 def split_axis_rules(whole: tuple[str, ...] = ()) -> tuple[tuple[str, str | None], ...]:
     """T5X's standard rules, but for the logical axes named: those stay whole.
 
-    A relative-bias table `[heads, buckets]` of 5 heads cannot be split over 2 devices, while the kernels, whose heads and
-    widths are joined in one axis, can be. Bound in gin to the teacher's `PjitPartitioner.logical_axis_rules`.
+    A relative-bias table `[heads, buckets]` of 5 heads cannot be split over 2 devices, while the kernels, whose heads
+    and widths are joined in one axis, can be. Bound in gin to the teacher's `PjitPartitioner.logical_axis_rules`.
 
     Args:
       whole: logical axes that no mesh axis divides, such as `("heads",)`.

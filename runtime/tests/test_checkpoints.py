@@ -13,6 +13,9 @@ from jax.sharding import PartitionSpec
 
 from t5x import adafactor, checkpoint_utils, checkpoints, metric_reader, partitioning, summaries, utils
 
+# After a read has failed, Orbax's other reads of the same checkpoint report to an event loop that is closed by then.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def variables(rng, input_shapes, input_types=None, vocab=16):
     """A model's variables: a table that is split over `model`, and a vector."""

@@ -1,0 +1,106 @@
+"""What the pipeline makes of a command line and of gin files, before anything heavy starts."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from distill_or_annotate import cli
+from distill_or_annotate.pipeline import gin_files, study
+from distill_or_annotate.pipeline.locks import FolderBusyError, folder_lock
+from distill_or_annotate.pipeline.program import Program
+from distill_or_annotate.pipeline.programs import program, resuming
+from distill_or_annotate.prices import load_book
+from distill_or_annotate.scenarios import expand
+
+
+def test_a_program_spells_a_command_that_the_shell_reads_back():
+    macros = {"MODEL_DIR": "/tmp/it's here", "TASK": "mini", "N": 3, "RATE": 0.5, "FN": "@shipped.checkpoint()"}
+    made = Program("t5x.train", "a b.gin", macros)
+    words = shlex.split(made.command())
+    assert words[:4] == ["python", "-m", "t5x.train", "--gin_file=a b.gin"]
+    assert words[4:] == [f"--gin.{binding.replace(' = ', '=', 1)}" for binding in made.bindings()]
+    assert "--gin.TASK='mini'" in words and "--gin.FN=@shipped.checkpoint()" in words
+
+
+def test_an_override_reaches_the_scenario_and_a_wrong_one_names_near_fields():
+    scenario, text = study.read("smoke", ["data_seed=4", "mode=paper"])
+    assert (scenario.data_seed, scenario.mode) == (4, "paper") and "# data_seed = 4" in text
+    with pytest.raises(ValueError, match="near: data_seed"):
+        study.read("smoke", ["dataseed=4"])
+
+
+def test_reading_one_scenario_leaves_nothing_for_the_next():
+    first, _ = study.read("quickstart")
+    second, _ = study.read("smoke")
+    assert first.name == "quickstart" and second.name == "smoke" and study.read("quickstart")[0] == first
+
+
+def test_an_unknown_scenario_names_near_ones():
+    with pytest.raises(FileNotFoundError, match="near: quickstart"):
+        gin_files.locate("quickstrat")
+
+
+def test_a_digest_follows_includes_and_ignores_comments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner.gin").write_text("A = 1\n")
+    (tmp_path / "outer.gin").write_text("include 'inner.gin'\nB = 2\n")
+    before = gin_files.digest("outer.gin")
+    (tmp_path / "outer.gin").write_text("# why\ninclude 'inner.gin'\nB = 2  # because\n")
+    assert gin_files.digest("outer.gin") == before
+    (tmp_path / "inner.gin").write_text("A = 3\n")
+    assert gin_files.digest("outer.gin") != before
+
+
+def test_every_stage_reads_what_an_earlier_one_writes(tmp_path):
+    scenario, _ = study.read("smoke")
+    stages = expand(scenario, load_book(scenario.price_book))
+    by_kind = {stage.kind: stage for stage in stages}
+    made = {kind: program(stage, tmp_path) for kind, stage in by_kind.items()}
+    assert made["label"] is None and made["evaluate"] is None
+    assert made["capture"].macros["CHECKPOINT_PATH"] == made["finetune"].macros["MODEL_DIR"]
+    assert made["distill"].macros["TEACHER_PATH"] == made["finetune"].macros["MODEL_DIR"]
+    assert made["distill"].macros["PREDICTIONS"].startswith(made["capture"].macros["INFER_OUTPUT_DIR"])
+    assert made["finetune"].macros["MAX_STEPS"] == 6, "macros of the scenario come on top"
+
+
+def test_a_stage_that_left_a_checkpoint_evaluates_before_it_trains(tmp_path):
+    fresh = Program("t5x.train", "a.gin", {})
+    assert resuming(fresh, tmp_path) is fresh
+    (tmp_path / "model" / "checkpoint_3").mkdir(parents=True)
+    assert resuming(fresh, tmp_path).macros == {"train.run_eval_before_training": True}
+
+
+def test_a_busy_folder_names_the_process_that_holds_it(tmp_path):
+    code = (
+        "import sys, time, pathlib\nfrom distill_or_annotate.pipeline.locks import folder_lock\n"
+        "with folder_lock(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline().strip() == "held"
+        with pytest.raises(FolderBusyError, match=str(holder.pid)), folder_lock(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with folder_lock(tmp_path):  # the kernel freed it with the process
+        assert (tmp_path / ".lock").exists()
+
+
+def test_help_names_every_command_with_an_example(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("run", "report", "cost", "convert"))
+    for name in ("run", "cost", "report", "convert"):
+        with pytest.raises(SystemExit):
+            cli.main([name, "--help"])
+        assert f"example: doa {name}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_folder_of_another_scenario_is_refused(tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text('{"scenario": {"name": "other"}}')
+    assert cli.main(["run", "smoke", "--run-dir", str(tmp_path)]) == 2
+    assert "another scenario" in capsys.readouterr().err

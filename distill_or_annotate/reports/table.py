@@ -164,7 +164,7 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
         stderr = math.sqrt(variance / len(scores))
     else:
         stderr = rows[0].get("stderr")
-    flags = [row["degenerate"] for row in rows if (row.get("degenerate") or {}).get("flag")]
+    flags = [row["degenerate"] for row in rows if row.get("degenerate") and row["degenerate"]["flagged"]]
     notes = sorted({reason for flag in flags for reason in flag.get("reasons") or ["no reason given"]})
     if plan and plan.get("capped_by_pool"):
         notes.append("the dollars would have bought more than the pool holds")

@@ -81,6 +81,8 @@ def test_a_study_killed_at_three_moments_ends_as_if_it_had_not_been(killed):
     assert finished_before[0] and len(finished_before[0]) < len(finished_before[2]) < len(done)
     assert (run_dir / "report" / "index.html").exists()
     assert len((run_dir / "results.jsonl").read_text().splitlines()) == 4
+    tables = (run_dir / "report" / "tables.md").read_text()
+    assert "†" in tables and "N/A" in tables, "models of six steps are flagged as degenerate; +$0 buys no teacher"
 
     rows = _ledger(run_dir)
     assert max(Counter(row["entry_id"] for row in rows).values()) == 1

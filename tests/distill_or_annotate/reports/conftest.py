@@ -52,7 +52,7 @@ def result_row(cell, score, seed=0, **changes):
         "score": score,
         "stderr": 1.1,
         "degenerate": {
-            "flag": is_degenerate,
+            "flagged": is_degenerate,
             "reasons": ["80% of outputs are <one> sentence"] if is_degenerate else [],
         },
         "floor": {"empty": 0.0, "constant": 8.1, "lookup": 26.3},

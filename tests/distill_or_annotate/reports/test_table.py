@@ -81,7 +81,7 @@ def test_a_cut_at_the_pool_is_stated(write_run, rows):
 def test_the_verdict_counts_no_degenerate_winner(write_run, rows):
     for row in rows:
         if row["score"] == 49.5:
-            row["degenerate"] = {"flag": True, "reasons": ["constant"]}
+            row["degenerate"] = {"flagged": True, "reasons": ["constant"]}
     block = _block(write_run(rows))
     assert block.winner(3) is None
     assert "no winner, since the higher score is a degenerate model's" in verdicts(block)[3]

@@ -23,6 +23,7 @@ _DRAWS = 2000
 
 
 def main() -> None:
+    """Runs the studies over the seeds given on the command line and prints their figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="data seeds")
     parser.add_argument("--tasks", nargs="+", default=list(_STUDIES), choices=list(_STUDIES))

@@ -46,7 +46,7 @@ def checkpoint(model: str, corpus: str = "mini") -> str:
 
 
 def weights_file(model: str, corpus: str = "mini") -> Path:
-    """Where a pre-trained model's safetensors file stands, whether or not it is there."""
+    """Where the safetensors file of `model`, pre-trained on the text of `corpus`, stands if there is one."""
     if corpus == "mini":
         from distill_or_annotate import tasks
 

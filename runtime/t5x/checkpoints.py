@@ -337,6 +337,7 @@ class Checkpointer(OrbaxCheckpointManagerInterface):
       save_dtype: dtype in which parameters are stored.
       restore_dtype: dtype in which parameters are restored; None keeps the stored one.
       keep_dataset_checkpoints: number of newest checkpoints whose iterator state is kept.
+      **policy: further arguments of `OrbaxCheckpointManagerInterface`, by name.
     """
 
     def __init__(
@@ -398,6 +399,7 @@ class SaveBestCheckpointer(Checkpointer):
       metric_mode: `max` or `min`.
       keep_checkpoints_without_metrics: see `OrbaxCheckpointManagerInterface`.
       force_keep_period: checkpoints at multiples of it are never removed.
+      **options: further arguments of `Checkpointer`, by name.
     """
 
     def __init__(

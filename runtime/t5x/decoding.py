@@ -128,20 +128,20 @@ def cache_map(fn: Callable[[Array], Array], cache: PyTree, apply_to_index: bool 
 
 
 def add_beam_dim(x: Array, beam_size: int, offset: int = 0) -> Array:
-    """Turns [(offset axes), B, ...] into [(offset axes), B, K, ...] by repetition."""
+    """Turns `x` [(`offset` axes), B, ...] into [(offset axes), B, K, ...] by repetition; K is `beam_size`."""
     x = jnp.expand_dims(x, offset + 1)
     return jnp.broadcast_to(x, (*x.shape[: offset + 1], beam_size, *x.shape[offset + 2 :]))
 
 
 def flatten_beam_dim(x: Array, offset: int = 0) -> Array:
-    """Turns [(offset axes), B, K, ...] into [(offset axes), B * K, ...]."""
+    """Turns `x` [(`offset` axes), B, K, ...] into [(offset axes), B * K, ...]."""
     if x.ndim < 2 + offset:
         return x
     return x.reshape(*x.shape[:offset], x.shape[offset] * x.shape[offset + 1], *x.shape[offset + 2 :])
 
 
 def unflatten_beam_dim(x: Array, batch_size: int, beam_size: int, offset: int = 0) -> Array:
-    """Turns [(offset axes), B * K, ...] into [(offset axes), B, K, ...]."""
+    """Turns `x` [(`offset` axes), B * K, ...] into [(offset axes), B, K, ...]; B is `batch_size`, K `beam_size`."""
     if x.ndim <= offset:
         return x
     if x.shape[offset] != batch_size * beam_size:
@@ -150,7 +150,7 @@ def unflatten_beam_dim(x: Array, batch_size: int, beam_size: int, offset: int = 
 
 
 def flat_batch_beam_expand(x: Array, beam_size: int, offset: int = 0) -> Array:
-    """Repeats each example `beam_size` times in place: [(offset axes), B, ...] to [(offset axes), B * K, ...]."""
+    """Repeats each example of `x` `beam_size` times: [(`offset` axes), B, ...] to [(offset axes), B * K, ...]."""
     return x if beam_size == 1 else flatten_beam_dim(add_beam_dim(x, beam_size, offset), offset)
 
 
@@ -221,13 +221,20 @@ def top_k_two_stage(x: Array, k: int) -> tuple[Array, Array]:
 
 
 def gather_topk_beams(nested: PyTree, score_or_log_prob: Array, batch_size: int, new_beam_size: int) -> PyTree:
-    """Picks the beams with the best scores [B, K], in ascending order; arguments as in `gather_beams`."""
+    """Picks the beams with the best scores, in ascending order.
+
+    Args:
+      nested: tree of arrays [B, K, ...].
+      score_or_log_prob: what to rank the beams by, [B, K].
+      batch_size: B.
+      new_beam_size: number of beams to pick, at most K.
+    """
     _, index = lax.top_k(score_or_log_prob, new_beam_size)
     return gather_beams(nested, jnp.flip(index, axis=1), batch_size, new_beam_size)
 
 
 def brevity_penalty(alpha: float, length: int | Array) -> Array:
-    """Returns ((5 + length) / 6) ** alpha, by which log-probabilities are divided."""
+    """Returns ((5 + `length`) / 6) ** `alpha`, by which log-probabilities are divided; length in tokens."""
     return jnp.power((5.0 + jnp.asarray(length, jnp.float32)) / 6.0, alpha)
 
 

@@ -27,11 +27,11 @@ class EventWriter:
         self._writer = tf.summary.create_file_writer(str(logdir))
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Writes numbers by tag; other values in `scalars` must be convertible to a float."""
+        """Writes the numbers in `scalars`, by tag, at `step`; what is no number yet must be convertible to a float."""
         self._write(step, {tag: np.float32(value) for tag, value in scalars.items()}, "scalars")
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        """Writes Markdown texts by tag."""
+        """Writes the Markdown `texts`, by tag, at `step`."""
         self._write(step, texts, "text")
 
     def _write(self, step: int, values: Mapping[str, Any], plugin_name: str) -> None:

@@ -86,31 +86,37 @@ class BaseModel(abc.ABC):
 
     @abc.abstractmethod
     def loss_fn(self, params: PyTree, batch: Batch, dropout_rng: Array | None) -> tuple[Array, MetricsMap]:
-        """Returns (scalar loss, metrics); a dropout key of None switches dropout off."""
+        """Returns (scalar loss, metrics) of `batch` under `params`; a `dropout_rng` of None switches dropout off."""
 
     def eval_fn(self, params: PyTree, batch: Batch) -> tuple[Array, MetricsMap]:
-        """Returns the loss and metrics without dropout."""
+        """Returns the loss and metrics of `batch` under `params`, without dropout."""
         return self.loss_fn(params=params, batch=batch, dropout_rng=None)
 
     def predict_batch(self, params: PyTree, batch: Batch, rng: Array | None = None) -> Array:
-        """Returns predictions, without the auxiliary outputs of `predict_batch_with_aux`."""
+        """Returns predictions only; `params`, `batch` and `rng` as in `predict_batch_with_aux`."""
         return self.predict_batch_with_aux(params=params, batch=batch, rng=rng)[0]
 
     @abc.abstractmethod
     def predict_batch_with_aux(
         self, params: PyTree, batch: Batch, rng: Array | None = None
     ) -> tuple[Array, Mapping[str, Array]]:
-        """Returns (predictions, auxiliary outputs)."""
+        """Returns (predictions, auxiliary outputs) for `batch` under `params`; `rng` is for decoding that samples."""
 
     @abc.abstractmethod
     def score_batch(self, params: PyTree, batch: Batch, return_intermediates: bool = False) -> Any:
-        """Returns a score per example [B], with intermediates when asked."""
+        """Returns a score per example of `batch` [B] under `params`; with intermediates if `return_intermediates`."""
 
     @abc.abstractmethod
     def get_initial_variables(
         self, rng: Array, input_shapes: Mapping[str, tuple[int, ...]], input_types: Mapping[str, Any] | None = None
     ) -> flax.core.FrozenDict:
-        """Returns fresh variables: collections `params` and `params_axes`, and others a network may have."""
+        """Fresh variables: collections `params` and `params_axes`, and others a network may have.
+
+        Args:
+          rng: key of the initialisers.
+          input_shapes: shape of each feature of a batch, by name.
+          input_types: dtype of each feature; the model chooses where it is not given.
+        """
 
 
 class BaseTransformerModel(BaseModel):
@@ -520,7 +526,7 @@ def count_packed_examples(segment_ids: Array) -> Array:
 
 
 def compute_weighted_accuracy(logits: Array, targets: Array, weights: Array | None = None) -> tuple[Array, Array]:
-    """Returns (weighted number of right tokens, sum of weights) for logits [B, T, V] and targets [B, T]."""
+    """Returns (weighted count of right tokens, sum of `weights` [B, T]) for `logits` [B, T, V] and `targets` [B, T]."""
     right = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
     if weights is None:
         return jnp.sum(right), jnp.float32(targets.size)
@@ -530,7 +536,16 @@ def compute_weighted_accuracy(logits: Array, targets: Array, weights: Array | No
 def compute_metrics(
     logits: Array, targets: Array, weights: Array, loss: Array, weight_sum: Array, additional_metrics: MetricsMap
 ) -> MetricsMap:
-    """Returns loss, accuracy and timing metrics of one step, with `additional_metrics` added."""
+    """Loss, accuracy and timing metrics of one step.
+
+    Args:
+      logits: [B, T, V].
+      targets: [B, T].
+      weights: weight of each target token [B, T].
+      loss: scalar, summed over tokens.
+      weight_sum: scalar that the loss per token is divided by.
+      additional_metrics: added to the result; may hold any name.
+    """
     right, total = compute_weighted_accuracy(logits, targets, weights)
     metrics = {
         "loss": metrics_lib.AveragePerStep(total=loss),

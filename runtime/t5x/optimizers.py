@@ -48,7 +48,7 @@ class OptimizerDef:
     def apply_gradient(
         self, hyper_params: Any, params: PyTree, state: OptimizerState, grads: PyTree
     ) -> tuple[PyTree, OptimizerState]:
-        """Returns new parameters and new state."""
+        """Returns new parameters and new state, from `params`, `state`, gradients `grads` and `hyper_params`."""
         raise NotImplementedError
 
     def init_state(self, params: PyTree) -> OptimizerState:
@@ -82,7 +82,7 @@ class OptimizerDef:
     def restore_state(
         self, opt_target: PyTree, opt_state: OptimizerState, state_dict: Mapping[str, Any]
     ) -> tuple[PyTree, OptimizerState]:
-        """Returns parameters and state with the values of `state_dict`, shaped like the ones given."""
+        """Returns parameters and state shaped like `opt_target` and `opt_state`, with the values of `state_dict`."""
         target = flax.serialization.from_state_dict(opt_target, state_dict["target"])
         state = flax.serialization.from_state_dict(opt_state, state_dict["state"])
         return target, state
@@ -259,7 +259,7 @@ def chain(transformations: Sequence[optax.GradientTransformation]) -> OptaxWrapp
 
 
 def dpsgd(*args: Any, **kwargs: Any) -> OptaxWrapper:
-    """Differentially private SGD of `optax.contrib`; takes its arguments."""
+    """Differentially private SGD of `optax.contrib`; `args` and `kwargs` are its own."""
     from optax import contrib
 
     return OptaxWrapper(contrib.dpsgd(*args, **kwargs))

@@ -307,7 +307,7 @@ def global_mesh_defined() -> bool:
 
 
 def with_sharding_constraint(x: PyTree, axis_resources: PartitionSpec | None) -> PyTree:
-    """Constrains the layout of `x` to mesh axes; does nothing outside a mesh."""
+    """Constrains the layout of `x` to the mesh axes `axis_resources`; does nothing outside a mesh."""
     if axis_resources is None or not global_mesh_defined():
         return x
     return jax.lax.with_sharding_constraint(x, axis_resources)
@@ -492,11 +492,11 @@ class BasePartitioner(abc.ABC):
     def get_local_chunk_info(
         self, global_shape: tuple[int, ...], mesh_axes: Sequence[str | tuple[str, ...] | None]
     ) -> LocalChunkInfo:
-        """Returns the part of a global array that this process holds (see `LocalChunker`)."""
+        """Returns this process's part of an array [`global_shape`] laid out over `mesh_axes` (see `LocalChunker`)."""
         return self._local_chunker.get_local_chunk_info(global_shape, mesh_axes)
 
     def move_params_to_devices(self, train_state: PyTree, train_state_axes: PyTree) -> PyTree:
-        """Places a train state (host or device arrays) in the layout of `train_state_axes`."""
+        """Places `train_state` (host or device arrays) in the layout of `train_state_axes`."""
         place = self.partition(lambda state: state, (None,), train_state_axes)
         return place(train_state)
 
@@ -517,11 +517,19 @@ class BasePartitioner(abc.ABC):
         static_argnums: int | Sequence[int] = (),
         donate_argnums: int | Sequence[int] = (),
     ) -> BasePartitionedFn:
-        """Builds a function that runs over the mesh."""
+        """Builds a function that runs over the mesh.
+
+        Args:
+          fn: the function, of whole arrays.
+          in_axis_resources: mesh axes of each argument.
+          out_axis_resources: mesh axes of each result.
+          static_argnums: positions of arguments that are compiled in.
+          donate_argnums: positions of arguments whose memory the results may take over.
+        """
 
     @abc.abstractmethod
     def compile(self, partitioned_fn: BasePartitionedFn, *args: Any) -> Callable[..., Any]:
-        """Compiles a partitioned function for the shapes of `args`."""
+        """Compiles `partitioned_fn` for the shapes of `args`."""
 
 
 class BasePjitPartitioner(BasePartitioner):

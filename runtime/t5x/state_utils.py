@@ -18,14 +18,14 @@ def tensorstore_leaf(_: Any, value: Any) -> bool:
 
 
 def flatten_state_dict(state_dict: Mapping[str, Any], keep_empty_nodes: bool = False) -> dict[str, Any]:
-    """Flattens a nested state dictionary into `{"a/b/c": leaf}`; TensorStore specs stay whole."""
+    """`state_dict` as `{"a/b/c": leaf}`, with empty nodes if `keep_empty_nodes`; a TensorStore spec is a leaf."""
     return traverse_util.flatten_dict(
         _plain(state_dict), is_leaf=tensorstore_leaf, keep_empty_nodes=keep_empty_nodes, sep="/"
     )
 
 
 def get_name_tree(state_dict: Mapping[str, Any], keep_empty_nodes: bool = False) -> dict[str, Any]:
-    """Returns the same nesting with each leaf replaced by its slash-joined name."""
+    """Returns `state_dict` with each leaf (empty nodes too if `keep_empty_nodes`) replaced by its slash-joined name."""
     flat = flatten_state_dict(state_dict, keep_empty_nodes)
     named = {key: value if value is traverse_util.empty_node else key for key, value in flat.items()}
     return _unflatten(named)

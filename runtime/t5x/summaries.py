@@ -24,7 +24,7 @@ MetricValueMapType = Mapping[str, clu_values.Value]
 
 
 def merge_metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> MetricMapType:
-    """Merges two metric dictionaries with the same names."""
+    """Merges the metrics of `a` with those of `b`, which have the same names."""
     return {name: metric.merge(b[name]) for name, metric in a.items()}
 
 
@@ -83,11 +83,11 @@ class MetricsManager:
             return self._writer
 
     def write_scalar(self, key: str, val: Any, step: int) -> None:
-        """Writes one number."""
+        """Writes the number `val` under the tag `key` at `step`."""
         self.write_scalars(step, {key: val})
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Writes numbers by tag."""
+        """Writes the numbers in `scalars`, by tag, at `step`."""
         with self._writer_lock:
             if self.summary_writer is not None:
                 self.summary_writer.write_scalars(int(step), scalars)
@@ -125,7 +125,7 @@ class MetricsManager:
     def summarize(
         self, merged: concurrent.futures.Future[MetricMapType], step: int, num_steps: int
     ) -> concurrent.futures.Future[MetricValueMapType]:
-        """As `write_metrics_summary`, for metrics that a task of this manager's thread merges."""
+        """As `write_metrics_summary` at `step` for `num_steps` steps, of metrics `merged` by this manager's thread."""
         start_time_seconds = self._start_time_seconds
         self._start_time_seconds = None
 
@@ -150,7 +150,7 @@ class MetricsManager:
         merged: concurrent.futures.Future[MetricMapType] | None,
         parts: Sequence[Mapping[str, Any]],
     ) -> concurrent.futures.Future[MetricMapType]:
-        """Merges device metrics into `merged` (None at first) in the background, in order."""
+        """Merges the device metrics `parts`, in order, into `merged` (None at first) in the background."""
 
         def merge() -> MetricMapType:
             more = _merge_on_host(parts)

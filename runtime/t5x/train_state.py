@@ -262,7 +262,7 @@ class InferenceState(flax.struct.PyTreeNode):
         raise NotImplementedError("InferenceState has no optimizer state.")
 
     def apply_gradient(self, grads: Any, learning_rate: Any, flax_mutables: Any = EMPTY_DICT) -> InferenceState:
-        """Not available: there is no optimizer."""
+        """Not available, whatever `grads`, `learning_rate` and `flax_mutables` are: there is no optimizer."""
         raise NotImplementedError("InferenceState has no optimizer to apply gradients with.")
 
     def state_dict(self) -> MutableMapping[str, Any]:

@@ -244,7 +244,7 @@ def train_with_lr(
 
 
 def eval_step(model: Any, train_state: train_state_lib.TrainState, batch: BatchType) -> MetricMapType:
-    """Returns the metrics of `model.eval_fn` on one batch."""
+    """Returns the metrics of `model.eval_fn` on `batch` with the parameters of `train_state`."""
     if train_state.flax_mutables:
         _, metrics = model.eval_fn(train_state.params, batch, train_state.flax_mutables)
     else:

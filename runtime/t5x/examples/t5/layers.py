@@ -307,7 +307,16 @@ class MlpBlock(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array, decode: bool = False, deterministic: bool = False) -> Array:
-        """Maps [B, L, E] to [B, L, E]; `decode` is accepted for T5X's sake and changes nothing."""
+        """Applies the block to each position.
+
+        Args:
+          inputs: [B, L, E].
+          decode: accepted for T5X's sake; changes nothing.
+          deterministic: True switches dropout off.
+
+        Returns:
+          [B, L, E].
+        """
         del decode
         dense = functools.partial(DenseGeneral, dtype=self.dtype, kernel_init=self.kernel_init)
         hidden = None
@@ -426,7 +435,17 @@ class RelativePositionBiases(nn.Module):
 
     @nn.compact
     def __call__(self, qlen: int, klen: int, bidirectional: bool = True, query_index: Array | None = None) -> Array:
-        """Returns the bias [1, H, qlen, klen], or with `query_index` (ours) that one row of it [1, H, 1, klen]."""
+        """Biases by the distance from query to key.
+
+        Args:
+          qlen: number of queries.
+          klen: number of keys.
+          bidirectional: whether keys before and after the query have buckets of their own (encoder).
+          query_index: ours: the one query position that is wanted.
+
+        Returns:
+          The biases [1, H, qlen, klen], or with `query_index` that one row of them [1, H, 1, klen].
+        """
         table = param_with_axes(
             "rel_embedding",
             self.embedding_init,
@@ -503,13 +522,22 @@ def make_attention_mask(
 
 
 def make_causal_mask(x: Array, extra_batch_dims: int = 0, dtype: DType = jnp.float32) -> Array:
-    """Returns the mask [B, 1, T, T] that lets each position of `x` [B, T] see itself and what comes before."""
+    """Mask that lets each position see itself and what comes before.
+
+    Args:
+      x: any array [B, T]; only its shape is read.
+      extra_batch_dims: number of axes of length 1 to put in front.
+      dtype: dtype of the mask.
+
+    Returns:
+      Ones and zeros, [B, 1, T, T] after the extra axes.
+    """
     index = jnp.broadcast_to(jnp.arange(x.shape[-1], dtype=jnp.int32).reshape((1,) * (x.ndim - 1) + (-1,)), x.shape)
     return make_attention_mask(index, index, jnp.greater_equal, extra_batch_dims, dtype)
 
 
 def combine_masks(*masks: Array | None, dtype: DType = jnp.float32) -> Array | None:
-    """Returns the logical AND of the masks that are not None (all of one rank), or None without any."""
+    """Returns the logical AND, as `dtype`, of the `masks` that are not None (all of one rank), or None without any."""
     present = [m for m in masks if m is not None]
     _check_ranks("masks", present)
     if not present:

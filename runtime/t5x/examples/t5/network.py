@@ -98,7 +98,17 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, mask: Array | None, bias: Array, deterministic: bool) -> Array:
-        """Maps [B, L, E] to [B, L, E]."""
+        """Applies self-attention and the MLP.
+
+        Args:
+          x: [B, L, E].
+          mask: which keys each query sees, [B, 1, L, L]; None for all.
+          bias: position biases [1, H, queries, keys].
+          deterministic: True switches dropout off.
+
+        Returns:
+          [B, L, E].
+        """
         cfg = self.config
         y = _norm(cfg, "pre_attention_layer_norm")(x)
         y = _attention(cfg, "attention")(y, y, mask, bias, deterministic=deterministic)
@@ -125,7 +135,21 @@ class DecoderLayer(nn.Module):
         decode: bool,
         keep_kv: bool,
     ) -> Array:
-        """Maps [B, T, E] to [B, T, E]."""
+        """Applies self-attention, cross-attention and the MLP.
+
+        Args:
+          x: [B, T, E].
+          encoded: the encoder's output [B, L, E].
+          decoder_mask: mask of self-attention [B, 1, T, T]; None for all.
+          encoder_decoder_mask: mask of cross-attention [B, 1, T, L]; None for all.
+          bias: position biases of self-attention [1, H, queries, keys].
+          deterministic: True switches dropout off.
+          decode: True for one position at a time, with a cache.
+          keep_kv: store cross-attention keys and values in the cache.
+
+        Returns:
+          [B, T, E].
+        """
         cfg = self.config
         y = _norm(cfg, "pre_self_attention_layer_norm")(x)
         attention = _attention(cfg, "self_attention")
@@ -155,7 +179,16 @@ class Encoder(nn.Module):
         self.output_dropout = nn.Dropout(cfg.dropout_rate)
 
     def __call__(self, tokens: Array, mask: Array | None = None, deterministic: bool = False) -> Array:
-        """Encodes tokens [B, L] as [B, L, E]."""
+        """Encodes tokens.
+
+        Args:
+          tokens: token ids [B, L].
+          mask: which keys each query sees, [B, 1, L, L]; None for all.
+          deterministic: True switches dropout off.
+
+        Returns:
+          [B, L, E].
+        """
         bias = self.relpos_bias(tokens.shape[-1], tokens.shape[-1], True)
         x = self.input_dropout(self.shared_embedding(tokens), deterministic=deterministic)
         for layer in self.layers:
@@ -189,7 +222,20 @@ class Decoder(nn.Module):
         decode: bool = False,
         keep_kv: bool = False,
     ) -> Array:
-        """Returns the hidden states [B, T, E] after the final norm and its dropout."""
+        """Hidden states after the final norm and its dropout.
+
+        Args:
+          encoded: the encoder's output [B, L, E].
+          tokens: input token ids [B, T].
+          decoder_mask: mask of self-attention [B, 1, T, T]; None for all.
+          encoder_decoder_mask: mask of cross-attention [B, 1, T, L]; None for all.
+          deterministic: True switches dropout off.
+          decode: True for one position at a time, with a cache.
+          keep_kv: store cross-attention keys and values in the cache.
+
+        Returns:
+          [B, T, E].
+        """
         length, index = tokens.shape[-1], None
         if decode and self.layers and self.layers[0].has_variable("cache", "self_attention"):
             cache = self.layers[0].get_variable("cache", "self_attention")
@@ -330,7 +376,13 @@ class Transformer(nn.Module):
         return self.head(hidden)
 
     def init_cache(self, encoded: Array, encoder_input_tokens: Array, decoder_input_tokens: Array) -> None:
-        """Allocates a cache for [B, T] tokens and fills in cross-attention keys and values (apply with mutable)."""
+        """Allocates a cache for decoding and fills in cross-attention keys and values; apply it with `cache` mutable.
+
+        Args:
+          encoded: the encoder's output [B, L, E].
+          encoder_input_tokens: [B, L]; padding is masked.
+          decoder_input_tokens: any tokens [B, T]; their shape is the cache's.
+        """
         ones = jnp.ones_like(decoder_input_tokens)
         self.decode_hidden(encoded, encoder_input_tokens, ones, ones, enable_dropout=False, decode=True, keep_kv=True)
 

@@ -88,13 +88,18 @@ def _figures(runs: list[Path], task: str) -> dict:
     }
 
 
+def _read(path: Path) -> list[dict]:
+    # By file lines: `str.splitlines` would also split inside a text that holds U+2028.
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
 def _cells(run: Path) -> dict[tuple[str, float], dict]:
     """Result rows by (strategy, additional dollars), each with its test predictions."""
-    rows = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    rows = _read(run / "results.jsonl")
     evaluated = {}
     for path in run.glob("stages/evaluate-*/evaluation.json"):
-        predictions = [json.loads(line) for line in path.with_name("predictions.jsonl").read_text().splitlines()]
-        evaluated[json.loads(path.read_text())["subject"]] = predictions
+        evaluated[json.loads(path.read_text())["subject"]] = _read(path.with_name("predictions.jsonl"))
     return {
         (row["strategy"], 0.0 if row["strategy"] == "teacher" else row["additional_usd"]): row
         | {"predictions": evaluated[row["run_ids"][0]]}
@@ -139,7 +144,7 @@ def _difference(pairs: list[tuple[dict, dict]], scorer) -> dict[str, object]:
 
 
 def _seconds(run: Path) -> float:
-    rows = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
+    rows = _read(run / "ledger.jsonl")
     return round(sum(r["quantity"] for r in rows if r["unit"] == "device-second" and r["status"] == "settled"), 1)
 
 

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
       argv: arguments without the program's name; None takes `sys.argv`.
 
     Returns:
-      The exit status: 0 for success, 2 for input that cannot be used, 1 for work that failed.
+      The exit status: 0 for success, 2 for input that cannot be used, 1 for work that failed, 130 for Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     name = next((word for word in argv if not word.startswith("-")), None)
@@ -55,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return chosen.run(args)
+    except KeyboardInterrupt:
+        hint = " The same command goes on where this one stopped." if name == "run" else ""
+        print(f"doa {name}: interrupted.{hint}", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         # What a person can mend is said in one message; DOA_DEBUG=1 shows where it came from.
         if os.environ.get("DOA_DEBUG"):

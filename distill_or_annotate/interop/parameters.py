@@ -29,7 +29,7 @@ def write_safetensors(params: Mapping[str, Any], path: Path, dtype: str, metadat
 
     Args:
       params: nested dict of arrays.
-      path: the file; replaced when it exists.
+      path: the file; replaced when it exists, its folder made when it does not.
       dtype: `float32` or `bfloat16`.
       metadata: strings stored in the file's header.
 
@@ -40,6 +40,7 @@ def write_safetensors(params: Mapping[str, Any], path: Path, dtype: str, metadat
         raise ValueError(f"dtype is {dtype!r}; allowed: {', '.join(sorted(_DTYPES))}.")
     flat = traverse_util.flatten_dict(dict(params), sep="/")
     tensors = {name: jnp.asarray(value, _DTYPES[dtype]) for name, value in sorted(flat.items())}
+    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     save_file(tensors, scratch, metadata=dict(metadata))
     scratch.replace(path)

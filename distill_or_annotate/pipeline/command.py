@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     _import_quietly("tensorflow", "seqio")
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    _claim(run_dir, scenario.as_dict())
+    hashes = _data_hashes(scenario.task)
+    _claim(run_dir, scenario.as_dict(), hashes)
     (run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
-    data = digests | _data_hashes(scenario.task)
-    content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), data)
+    content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests | hashes)
     planned = [cell.as_dict() for cell in cells(scenario, book)]
     manifest.write_json(run_dir / "manifest.json", content | {"price_book": scenario.price_book, "cells": planned})
     try:
@@ -119,18 +119,26 @@ def _import_quietly(*modules: str) -> None:
         os.close(shut)
 
 
-def _claim(run_dir: Path, scenario: dict) -> None:
-    """Refuse a folder that holds another scenario's run: its ledger would mix two studies."""
+def _claim(run_dir: Path, scenario: dict, hashes: dict[str, str]) -> None:
+    """Refuse a folder that holds a run of another scenario or on other data: it would mix two studies."""
     path = run_dir / "manifest.json"
     if not path.exists():
         return
-    before = json.loads(path.read_text(encoding="utf-8"))["scenario"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    before = content["scenario"]
     now = json.loads(json.dumps(scenario))
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     if changed:
         raise ValueError(
             f"{run_dir} holds a run of another scenario (differs in {', '.join(changed)}). "
             "Fix: give --run-dir a new folder, or remove that one."
+        )
+    # A stage's name knows its settings, not its data: finished stages would be taken over as they are.
+    other = sorted(name for name, value in hashes.items() if content["data"].get(name, value) != value)
+    if other:
+        raise ValueError(
+            f"{run_dir} holds a run on other data ({', '.join(other)} changed since). "
+            "Fix: give --run-dir a new folder, or restore the data (DOA_DATA_DIR)."
         )
 
 

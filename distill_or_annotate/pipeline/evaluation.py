@@ -53,9 +53,10 @@ def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0) -
     path = decoded_file(stage_folder)
     prefix = registry.get(task).prefix
     decoded: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        decoded[record["input"]["inputs_pretokenized"].removeprefix(prefix)] = record["prediction"]
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            decoded[record["input"]["inputs_pretokenized"].removeprefix(prefix)] = record["prediction"]
     rows = registry.rows(task, "test")
     missing = [row["source"] for row in rows if row["source"] not in decoded]
     if missing:

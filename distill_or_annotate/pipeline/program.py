@@ -88,6 +88,7 @@ def _entry_point(name: str) -> tuple[ModuleType, Callable[[], Any]]:
     return module, gin.configurable(getattr(module, _FUNCTIONS[name]))
 
 
+# Our runtime's gin_utils offers these two as well; upstream's does not, and stages are to run on either.
 @contextmanager
 def _standing_in_for_main(module: ModuleType) -> Iterator[None]:
     real = sys.modules["__main__"]

@@ -68,6 +68,8 @@ def resuming(program: Program, folder: Path) -> Program:
     Returns:
       The program, told to evaluate before it trains when there is a checkpoint.
     """
-    if program.module == "t5x.train" and any((folder / MODEL).glob("checkpoint_*")):
+    # Whole ones only: one that was being written has a longer name.
+    whole = [path for path in (folder / MODEL).glob("checkpoint_*") if path.name.removeprefix("checkpoint_").isdigit()]
+    if program.module == "t5x.train" and whole:
         return Program(program.module, program.gin_file, {**program.macros, "train.run_eval_before_training": True})
     return program

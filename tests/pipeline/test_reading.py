@@ -1,5 +1,6 @@
 """What the pipeline makes of a command line and of gin files, before anything heavy starts."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -7,12 +8,13 @@ import sys
 import pytest
 
 from distill_or_annotate import cli
-from distill_or_annotate.pipeline import gin_files, study
+from distill_or_annotate.pipeline import evaluation, gin_files, study
 from distill_or_annotate.pipeline.locks import FolderBusyError, folder_lock
 from distill_or_annotate.pipeline.program import Program
 from distill_or_annotate.pipeline.programs import program, resuming
 from distill_or_annotate.prices import load_book
 from distill_or_annotate.scenarios import expand
+from distill_or_annotate.tasks import registry
 
 
 def test_a_program_spells_a_command_that_the_shell_reads_back():
@@ -68,7 +70,9 @@ def test_every_stage_reads_what_an_earlier_one_writes(tmp_path):
 def test_a_stage_that_left_a_checkpoint_evaluates_before_it_trains(tmp_path):
     fresh = Program("t5x.train", "a.gin", {})
     assert resuming(fresh, tmp_path) is fresh
-    (tmp_path / "model" / "checkpoint_3").mkdir(parents=True)
+    (tmp_path / "model" / "checkpoint_3.orbax-checkpoint-tmp-0").mkdir(parents=True)
+    assert resuming(fresh, tmp_path) is fresh, "one that was being written is none"
+    (tmp_path / "model" / "checkpoint_3").mkdir()
     assert resuming(fresh, tmp_path).macros == {"train.run_eval_before_training": True}
 
 
@@ -104,3 +108,31 @@ def test_a_run_folder_of_another_scenario_is_refused(tmp_path, capsys):
     (tmp_path / "manifest.json").write_text('{"scenario": {"name": "other"}}')
     assert cli.main(["run", "smoke", "--run-dir", str(tmp_path)]) == 2
     assert "another scenario" in capsys.readouterr().err
+
+
+def test_a_run_folder_whose_data_changed_is_refused(tmp_path, capsys):
+    scenario, _ = study.read("smoke")
+    content = {"scenario": scenario.as_dict(), "data": {"mini/train": "0" * 64}}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert cli.main(["run", "smoke", "--run-dir", str(tmp_path)]) == 2
+    assert "other data (mini/train changed since)" in capsys.readouterr().err
+    assert not (tmp_path / "stages").exists()
+
+
+def test_an_interrupt_is_one_line_that_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "read", interrupted)
+    assert cli.main(["run", "smoke"]) == 130
+    assert "same command goes on" in capsys.readouterr().err
+
+
+def test_decoded_examples_are_read_whole_whatever_characters_they_hold(tmp_path):
+    folder = tmp_path / "model" / "inference_eval"
+    folder.mkdir(parents=True)
+    rows = registry.rows("mini", "test")
+    answers = [{"input": {"inputs_pretokenized": row["source"]}, "prediction": "a\u2028b"} for row in rows]
+    text = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
+    (folder / "mini-6.jsonl").write_text(text, encoding="utf-8")
+    assert evaluation.evaluate(tmp_path, "mini", None)["predictions"][0]["prediction"] == "a\u2028b"

@@ -57,4 +57,5 @@ def test_label_cost_of_the_training_data_agrees_with_its_printed_total():
 
 
 def test_facts_are_strict_json():
-    json.dumps(paper.facts(), allow_nan=False)
+    facts = paper.facts()
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts

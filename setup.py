@@ -23,7 +23,7 @@ setuptools.setup(
     packages=[*_LIBRARY, "distill_or_annotate.tasks", "distill_or_annotate.tasks.mini", "distill_or_annotate.gin"],
     package_data={
         "distill_or_annotate": ["**/*.json", "**/*.toml", "**/*.css", "**/*.model", "**/*.safetensors", "**/*.md"],
-        "distill_or_annotate.tasks": ["**/*.model", "**/*.md"],
+        "distill_or_annotate.tasks": ["**/*.model", "**/*.safetensors", "**/*.md"],
         "distill_or_annotate.gin": ["**/*.gin"],
     },
     install_requires=[

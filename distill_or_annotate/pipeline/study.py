@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -21,6 +23,21 @@ def _configurable() -> Any:
     return gin.external_configurable(Scenario, module="distill_or_annotate.scenarios")
 
 
+@contextmanager
+def _misses_unsaid() -> Iterator[None]:
+    """Gin logs an error for each folder of its search path that lacks an included file, then finds it in the next."""
+    root = logging.getLogger()
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Path not found")
+
+    root.addFilter(keep)
+    try:
+        yield
+    finally:
+        root.removeFilter(keep)
+
+
 def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
     """The scenario of a gin file.
 
@@ -32,7 +49,7 @@ def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
       The scenario, and its resolved configuration as gin text.
 
     Raises:
-      ValueError: if the file binds no scenario, or an override names no field of it.
+      ValueError: if the file cannot be read or binds no scenario, or an override names no field of it.
       FileNotFoundError: if there is no such file.
     """
     import gin
@@ -41,7 +58,14 @@ def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
     gin.clear_config()
     for folder in search_paths():
         gin.add_config_file_search_path(folder)
-    gin.parse_config_file(str(locate(name)))
+    try:
+        with _misses_unsaid():
+            gin.parse_config_file(str(locate(name)))
+    except (AttributeError, ImportError, NameError, SyntaxError) as error:
+        raise ValueError(
+            f"{name} cannot be read as a scenario: {str(error).strip()}\n"
+            "Fix: mend the line named above. A single stage's experiment is run with `python -m t5x.train --gin_file=...`."
+        ) from error
     gin.finalize()
     try:
         scenario = configurable()

@@ -33,6 +33,20 @@ def test_an_override_reaches_the_scenario_and_a_wrong_one_names_near_fields():
         study.read("smoke", ["dataseed=4"])
 
 
+@pytest.mark.parametrize("line", ["scenarios.Scenari.name = 'x'", "from distill_or_annotate import nothing", "x = = 1"])
+def test_a_file_that_is_no_scenario_is_refused_in_words(line, tmp_path, capsys):
+    header = "from __gin__ import dynamic_registration\nfrom distill_or_annotate import scenarios\n"
+    (tmp_path / "study.gin").write_text(f"{header}{line}\n")
+    assert cli.main(["run", str(tmp_path / "study.gin"), "--dry-run"]) == 2
+    assert "cannot be read as a scenario" in capsys.readouterr().err
+
+
+def test_a_packaged_scenario_is_read_from_any_folder_without_a_complaint(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert study.read("quickstart_cls")[0].task == "mini_cls"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_reading_one_scenario_leaves_nothing_for_the_next():
     first, _ = study.read("quickstart")
     second, _ = study.read("smoke")

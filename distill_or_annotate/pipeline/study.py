@@ -64,7 +64,7 @@ def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
     except (AttributeError, ImportError, NameError, SyntaxError) as error:
         raise ValueError(
             f"{name} cannot be read as a scenario: {str(error).strip()}\n"
-            "Fix: mend the line named above. A single stage's experiment is run with `python -m t5x.train --gin_file=...`."
+            "Fix: mend the line named above. A T5X experiment is run with `python -m t5x.train --gin_file=...`."
         ) from error
     gin.finalize()
     try:

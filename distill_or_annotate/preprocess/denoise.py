@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import seqio
 import tensorflow as tf
 
 
@@ -37,6 +36,8 @@ def copy_denoising(
     Raises:
       ValueError: if the rates are negative or their sum is above 1, or the vocabulary has no extra ids.
     """
+    import seqio  # brings JAX with it, which importing this room must not
+
     if mask_rate < 0 or replace_rate < 0 or mask_rate + replace_rate > 1:
         raise ValueError(
             f"mask_rate is {mask_rate}, replace_rate is {replace_rate}; allowed: from 0, together at most 1."

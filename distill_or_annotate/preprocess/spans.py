@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import seqio
 import tensorflow as tf
 
 
@@ -36,6 +35,8 @@ def span_corruption(
     Raises:
       ValueError: if a share is out of range, or the vocabulary has no extra ids.
     """
+    import seqio  # brings JAX with it, which importing this room must not
+
     if not 0 < noise_density < 1 or mean_span_tokens < 1:
         raise ValueError(
             f"noise_density is {noise_density}, mean_span_tokens is {mean_span_tokens}; "

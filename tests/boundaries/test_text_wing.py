@@ -20,8 +20,10 @@ def _modules(package: str) -> list[str]:
 
 
 def _crossed(modules: list[str], forbidden: tuple[str, ...]) -> set[str]:
+    # TensorFlow takes JAX in by itself where it finds it, and does without where not; that is no doing of the wing's.
+    hidden = "sys.modules['jax'] = None\nimport tensorflow\ndel sys.modules['jax']\n"
     code = (
-        f"import importlib, json, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+        f"import importlib, json, sys\n{'' if 'tensorflow' in forbidden else hidden}for name in {modules!r}: importlib.import_module(name)\n"
         "print(json.dumps(list(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -23,7 +23,8 @@ def _crossed(modules: list[str], forbidden: tuple[str, ...]) -> set[str]:
     # TensorFlow takes JAX in by itself where it finds it, and does without where not; that is no doing of the wing's.
     hidden = "sys.modules['jax'] = None\nimport tensorflow\ndel sys.modules['jax']\n"
     code = (
-        f"import importlib, json, sys\n{'' if 'tensorflow' in forbidden else hidden}for name in {modules!r}: importlib.import_module(name)\n"
+        f"import importlib, json, sys\n{'' if 'tensorflow' in forbidden else hidden}"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
         "print(json.dumps(list(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -57,5 +57,5 @@ pretrain-wlp: install ## Pre-train mini models on WLP text (needs DOA_DATA_DIR).
 wheel-check: install ## Build both wheels and use them in an empty environment, away from the checkout.
 	bash launch/wheel_check.sh
 
-clean: ## Remove what builds and runs leave, but not the environment.
-	rm -rf build runtime/build *.egg-info runtime/*.egg-info runs
+clean: ## Remove what builds leave; runs and the environment stay.
+	rm -rf build runtime/build *.egg-info runtime/*.egg-info

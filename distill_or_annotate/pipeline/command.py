@@ -54,25 +54,26 @@ def run(args: argparse.Namespace) -> int:
         f"{scenario.name}: {len(stages)} stages in {run_dir}. Loading TensorFlow and JAX ...", highlight=False
     )
     from distill_or_annotate import reports
-    from distill_or_annotate.pipeline import manifest, runner
+    from distill_or_annotate.pipeline import locks, manifest, runner
 
     _import_quietly("tensorflow", "seqio")
 
-    run_dir.mkdir(parents=True, exist_ok=True)
     hashes = _data_hashes(scenario.task)
-    _claim(run_dir, scenario.as_dict(), hashes)
-    (run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
     content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests | hashes)
-    planned = [cell.as_dict() for cell in cells(scenario, book)]
-    manifest.write_json(run_dir / "manifest.json", content | {"price_book": scenario.price_book, "cells": planned})
-    try:
-        runner.run(scenario, stages, book, run_dir, console)
-    except runner.StageError as error:
-        if os.environ.get("DOA_DEBUG"):
-            raise
-        console.print(str(error), style="red", markup=False, highlight=False)
-        return 1
-    page = reports.build(run_dir)
+    content |= {"price_book": scenario.price_book, "cells": [cell.as_dict() for cell in cells(scenario, book)]}
+    # The folder's lock before its first file: two walks over one ledger would each believe what the other changes.
+    with locks.folder_lock(run_dir):
+        _claim(run_dir, scenario.as_dict(), hashes)
+        (run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
+        manifest.write_json(run_dir / "manifest.json", content)
+        try:
+            runner.run(scenario, stages, book, run_dir, console)
+        except runner.StageError as error:
+            if os.environ.get("DOA_DEBUG"):
+                raise
+            console.print(str(error), style="red", markup=False, highlight=False)
+            return 1
+        page = reports.build(run_dir)
     reports.print_blocks(reports.blocks_of(reports.read_run(run_dir)), console)
     console.print(f"{time.monotonic() - started:.0f} s in all.", highlight=False)
     print(page.absolute())

@@ -1,11 +1,10 @@
 """Walks a study's stages in order, in one process, and keeps its books.
 
 Why the steps stand in this order:
-  1. The run folder's lock comes first: two walks over one ledger would each believe what the other is about to change.
-  2. Attempts that a dead process left open are settled before anything starts: money already spent stays spent.
-  3. A stage's attempt is opened before its work and settled after its end mark is on disk. A kill in between leaves a
-     mark, and step 2 of the next run settles the attempt as work that was done.
-  4. The results file is made anew from the stages' own files, so an interrupted run and an uninterrupted one end alike.
+  1. Attempts that a dead process left open are settled before anything starts: money already spent stays spent.
+  2. A stage's attempt is opened before its work and settled after its end mark is on disk. A kill in between leaves a
+     mark, and step 1 of the next run settles the attempt as work that was done.
+  3. The results file is made anew from the stages' own files, so an interrupted run and an uninterrupted one end alike.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class StageError(RuntimeError):
 
 
 def run(scenario: Scenario, stages: Sequence[Stage], book: PriceBook, run_dir: Path, console: Console) -> None:
-    """Run every stage that is not finished and write `results.jsonl`.
+    """Run every stage that is not finished and write `results.jsonl`. The caller holds the run folder's lock.
 
     Args:
       scenario: the study.
@@ -43,21 +42,20 @@ def run(scenario: Scenario, stages: Sequence[Stage], book: PriceBook, run_dir: P
       console: receives progress.
 
     Raises:
-      FolderBusyError: if another process runs in the same folder.
+      FolderBusyError: if another process runs one of the stages.
       StageError: if a stage fails; the stages before it keep what they did.
     """
     stages_dir = run_dir / "stages"
-    with folder_lock(run_dir):
-        ledger = Ledger(run_dir / "ledger.jsonl")
-        ledger.reconcile(finished=lambda name: (stages_dir / name / DONE).exists())
-        with StudyProgress(console, len(stages)) as progress:
-            for stage in stages:
-                if (stages_dir / stage.name / DONE).exists():
-                    progress.skip()
-                    continue
-                with folder_lock(stages_dir / stage.name):
-                    _run_stage(stage, book, ledger, stages_dir, progress)
-        results.write_rows(run_dir / "results.jsonl", results.result_rows(scenario, stages, stages_dir))
+    ledger = Ledger(run_dir / "ledger.jsonl")
+    ledger.reconcile(finished=lambda name: (stages_dir / name / DONE).exists())
+    with StudyProgress(console, len(stages)) as progress:
+        for stage in stages:
+            if (stages_dir / stage.name / DONE).exists():
+                progress.skip()
+                continue
+            with folder_lock(stages_dir / stage.name):
+                _run_stage(stage, book, ledger, stages_dir, progress)
+    results.write_rows(run_dir / "results.jsonl", results.result_rows(scenario, stages, stages_dir))
 
 
 def _run_stage(stage: Stage, book: PriceBook, ledger: Ledger, stages_dir: Path, progress: StudyProgress) -> None:
@@ -81,7 +79,7 @@ def _run_stage(stage: Stage, book: PriceBook, ledger: Ledger, stages_dir: Path, 
             _evaluate(stage, folder, stages_dir)
         else:
             _train_or_infer(stage, folder, stages_dir, on_step)
-        # The end mark before the settlement, which the block's end brings: see step 3 above.
+        # The end mark before the settlement, which the block's end brings: see step 2 above.
         write_json(folder / DONE, {"attempt": attempt.id})
 
 

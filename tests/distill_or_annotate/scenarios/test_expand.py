@@ -6,12 +6,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill_or_annotate import scenarios
 from distill_or_annotate.costs import cost_cell
 from distill_or_annotate.ledger import Ledger
 from distill_or_annotate.prices import PriceBookError, load_book
-from distill_or_annotate.scenarios import Scenario, ScenarioError, cells, expand, teacher_cell
+from distill_or_annotate.scenarios import Scenario, ScenarioError
 
-BOOK = load_book("quickstart_scaled")
+# The shipped book's scale follows the quickstart; the numbers worked out here are for this one.
+BOOK = dataclasses.replace(load_book("quickstart_scaled"), scale=0.06)
+
+
+def _book(scenario):
+    return BOOK if scenario.price_book == BOOK.name else None
+
+
+def cells(scenario):
+    return scenarios.cells(scenario, _book(scenario))
+
+
+def teacher_cell(scenario):
+    return scenarios.teacher_cell(scenario, _book(scenario))
+
+
+def expand(scenario, **arguments):
+    return scenarios.expand(scenario, _book(scenario), **arguments)
 
 
 def _scenario(**changes):

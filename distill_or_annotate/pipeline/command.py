@@ -57,10 +57,17 @@ def run(args: argparse.Namespace) -> int:
     from distill_or_annotate.pipeline import locks, manifest, runner
 
     _import_quietly("tensorflow", "seqio")
+    from distill_or_annotate.tasks import registry
 
     hashes = _data_hashes(scenario.task)
     content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests | hashes)
-    content |= {"price_book": scenario.price_book, "cells": [cell.as_dict() for cell in cells(scenario, book)]}
+    truncated = registry.truncations(scenario.task).summary()
+    console.print(f"training data: {truncated}", highlight=False)
+    content |= {
+        "truncations": truncated,
+        "price_book": scenario.price_book,
+        "cells": [cell.as_dict() for cell in cells(scenario, book)],
+    }
     # The folder's lock before its first file: two walks over one ledger would each believe what the other changes.
     with locks.folder_lock(run_dir):
         _claim(run_dir, scenario.as_dict(), hashes)

@@ -22,7 +22,17 @@ _COMMANDS = {
     "report": _Command("distill_or_annotate.reports.command", "rebuild the report of a run from its files"),
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
     "convert": _Command("distill_or_annotate.interop.command", "turn a T5X checkpoint into safetensors"),
+    "doctor": _Command(
+        "distill_or_annotate.doctor.command", "say what is installed and reachable, and how to mend the rest"
+    ),
+    "data build": _Command(
+        "distill_or_annotate.data.build_command", "turn a data set's official files into a TFDS folder"
+    ),
+    "data fetch": _Command("distill_or_annotate.data.fetch_command", "download a data set's public files"),
+    "data check": _Command("distill_or_annotate.data.check_command", "count, measure and question a task's data"),
+    "task add": _Command("distill_or_annotate.own_tasks.command", "make a task of your own from a table"),
 }
+_GROUPS = {"data": "official files, downloads and checks", "task": "tasks of your own"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
       The exit status: 0 for success, 2 for input that cannot be used, 1 for work that failed, 130 for Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
-    name = next((word for word in argv if not word.startswith("-")), None)
+    name = _chosen_name(argv)
     parser = argparse.ArgumentParser(
         prog="doa",
         description="Distill or annotate: what does the next dollar buy?",
@@ -43,12 +53,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"doa {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    groups = {
+        group: commands.add_parser(group, help=summary, description=summary).add_subparsers(
+            metavar="COMMAND", required=True
+        )
+        for group, summary in _GROUPS.items()
+    }
     chosen = None
     for key, command in _COMMANDS.items():
         # Only the chosen module is imported: `doa --help` must answer at once, and `run` brings JAX with it.
         module = importlib.import_module(command.module) if key == name else None
         epilog = f"example: {module.EXAMPLE}" if module else None
-        sub = commands.add_parser(key, help=command.summary, description=command.summary, epilog=epilog)
+        group, _, word = key.rpartition(" ")
+        into = groups[group] if group else commands
+        sub = into.add_parser(word, help=command.summary, description=command.summary, epilog=epilog)
         if module:
             module.add_arguments(sub)
             chosen = module
@@ -65,6 +83,12 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"doa {name}: {error}", file=sys.stderr)
         return 2
+
+
+def _chosen_name(argv: list[str]) -> str | None:
+    """The sub-command that the words name: one of a group takes two of them."""
+    words = [word for word in argv if not word.startswith("-")]
+    return " ".join(words[: 2 if words[:1] and words[0] in _GROUPS else 1]) or None
 
 
 if __name__ == "__main__":

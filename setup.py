@@ -42,7 +42,8 @@ setuptools.setup(
         "safetensors>=0.4",
         "scikit-learn>=1.4",
         "scipy>=1.12",
-        "sentencepiece>=0.2",
+        # 0.2.3 needs protobuf 7, without saying so, and apache-beam needs an older one.
+        "sentencepiece>=0.2,<0.2.3",
         "seqio>=0.0.20",
         "tensorflow>=2.19",
         "tensorflow-datasets>=4.9.7",

@@ -1,0 +1,1 @@
+"""A data set from its official files to rows: building, fetching, checking."""

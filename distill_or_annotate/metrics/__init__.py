@@ -1,1 +1,1 @@
-"""Scores: pure functions of targets and predictions, in percent, higher being better. Needs numpy alone."""
+"""Scores: pure functions of targets and predictions, in percent. Needs numpy alone, and sacrebleu for `chrf_ibleu`."""

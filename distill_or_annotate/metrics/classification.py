@@ -4,6 +4,9 @@ Fair: an output outside the label words is wrong. Paper: it counts as the first 
 the paper score exactly the share of one class.
 """
 
+import dataclasses
+import difflib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +14,70 @@ import numpy as np
 from distill_or_annotate.metrics.entities import percent
 
 INVALID = -1
+# Unknown labels that an error names.
+_SHOWN = 5
+# Least resemblance, 0 to 1, of a label that is offered in place of an unknown one.
+_NEAR = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownLabel:
+    """A target that is no label word.
+
+    Args:
+      text: the target, stripped, in the spelling met first.
+      n_rows: how many rows have it.
+      nearest: the label word that resembles it most; None when none does.
+    """
+
+    text: str
+    n_rows: int
+    nearest: str | None
+
+    def __str__(self) -> str:
+        rows = "1 row" if self.n_rows == 1 else f"{self.n_rows:,} rows"
+        return f"{self.text!r} ({rows}{f', nearest {self.nearest!r}' if self.nearest else ''})"
+
+
+class UnknownLabels(ValueError):
+    """Targets that are not among the label words.
+
+    Args:
+      unknown: what `unknown_labels` found, at least one.
+      labels: the label words.
+    """
+
+    def __init__(self, unknown: Sequence[UnknownLabel], labels: Sequence[str]):
+        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        super().__init__(
+            f"target: {', '.join(map(str, unknown[:_SHOWN]))}{more} not among the labels {tuple(labels)}. "
+            "Fix the rows, or add the label."
+        )
+        self.unknown = tuple(unknown)
+
+
+def unknown_labels(targets: Sequence[str], labels: Sequence[str]) -> list[UnknownLabel]:
+    """Lists the targets that are no label words; case and surrounding white space do not count.
+
+    Args:
+      targets: targets of a file, [n].
+      labels: the label words.
+    Returns:
+      Each with its number of rows and the nearest label, most frequent first; empty when all targets are labels.
+    """
+    known = {label.strip().upper(): label for label in labels}
+    counts: Counter[str] = Counter()
+    spelling: dict[str, str] = {}
+    for target in targets:
+        text = target.strip()
+        if text.upper() not in known:
+            counts[text.upper()] += 1
+            spelling.setdefault(text.upper(), text)
+    found = []
+    for upper, n_rows in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        near = difflib.get_close_matches(upper, known, n=1, cutoff=_NEAR)
+        found.append(UnknownLabel(spelling[upper], n_rows, known[near[0]] if near else None))
+    return found
 
 
 def label_ids(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -39,12 +106,11 @@ def class_counts(
     Returns:
       [n, 3 C] float64, one-hot thrice: the class where right, the predicted one (zeros when invalid), the gold one.
     Raises:
-      ValueError: a target that is no label.
+      UnknownLabels: a target that is no label.
     """
     gold, predicted = label_ids(targets, labels), label_ids(predictions, labels)
     if (gold == INVALID).any():
-        unknown = sorted({target for target, i in zip(targets, gold, strict=True) if i == INVALID})[:5]
-        raise ValueError(f"target: {unknown} are not among the labels {tuple(labels)}")
+        raise UnknownLabels(unknown_labels(targets, labels), labels)
     if mode == "paper":
         predicted = np.where(predicted == INVALID, 0, predicted)
     # Row C is all zeros, which is where an invalid prediction (-1) lands.

@@ -1,73 +1,34 @@
 """One way to score a task: for the SeqIO task while it trains, for the pipeline and for `doa evaluate` afterwards."""
 
-import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from distill_or_annotate.metrics import bootstrap, classification, degenerate, entities, floors
+from distill_or_annotate.metrics import bootstrap, degenerate, floors
+from distill_or_annotate.metrics.kinds import METRICS, Batch, Row
 
-Row = dict[str, str]
 MODES = ("fair", "paper")
 
+Target = str | Sequence[str]
 
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """How one kind of task is scored. All parts are in percent, higher is better.
+
+def accepted(row: Row) -> list[str]:
+    """Returns the answers that count as right for a row.
 
     Args:
-      headline: the part that is the score, by mode.
-      counts: (targets, predictions, labels, mode) to per-example counts [n, k].
-      parts: (summed counts [..., k], mode) to parts [...].
-      invalid: (prediction, labels in upper case) to whether it is outside the task's form.
-      constant_labels: whether each label by itself is an answer, so that it makes a floor.
-      learner: (rows, train rows, labels) to predictions of a cheap learner, by name; None where there is none.
+      row: a row with `target` and optionally `targets`.
+    Returns:
+      The target, then the other accepted answers.
     """
-
-    headline: dict[str, str]
-    counts: Callable[[Sequence[str], Sequence[str], Sequence[str], str], np.ndarray]
-    parts: Callable[[np.ndarray, str], dict[str, np.ndarray]]
-    invalid: Callable[[str, frozenset[str]], bool]
-    constant_labels: bool
-    learner: tuple[str, Callable[[Sequence[Row], Sequence[Row], Sequence[str]], list[str]]] | None = None
+    return list(dict.fromkeys([row["target"], *row.get("targets", ())]))
 
 
-def _entity_counts(targets, predictions, labels, mode):
-    count = entities.paper_counts if mode == "paper" else entities.entity_counts
-    return count(targets, predictions, labels)
-
-
-def _entity_parts(sums, mode):
-    if mode == "paper":
-        return {"entity_f1": entities.percent(sums[..., 0], sums[..., 1])}
-    parts = entities.f1_parts(sums)
-    return {"entity_f1": parts["f1"], "entity_precision": parts["precision"], "entity_recall": parts["recall"]}
-
-
-def _class_metric(fair: str, paper: str) -> Metric:
-    return Metric(
-        headline={"fair": fair, "paper": paper},
-        counts=classification.class_counts,
-        parts=lambda sums, mode: classification.class_parts(sums),
-        invalid=lambda text, labels: text.strip().upper() not in labels,
-        constant_labels=True,
-    )
-
-
-METRICS = {
-    "entity_f1": Metric(
-        headline={"fair": "entity_f1", "paper": "entity_f1"},
-        counts=_entity_counts,
-        parts=_entity_parts,
-        invalid=entities.is_malformed,
-        constant_labels=False,
-        learner=("lookup", floors.lookup_floor),
-    ),
-    "accuracy": _class_metric("accuracy", "accuracy"),
-    # The paper reports micro F1 for stance (its Table 9 shows both).
-    "macro_f1": _class_metric("macro_f1", "micro_f1"),
-}
+def _answers(target: Target) -> tuple[str, ...]:
+    answers = (target,) if isinstance(target, str) else tuple(target) if isinstance(target, Sequence) else ()
+    if not answers or not all(isinstance(answer, str) for answer in answers):
+        raise ValueError(f"targets: a string or a list of at least one string is needed, received {target!r}")
+    return answers
 
 
 class Scorer:
@@ -75,13 +36,13 @@ class Scorer:
 
     Args:
       metric: a key of `METRICS`.
-      labels: entity types or label words, at least one.
+      labels: entity types or label words; may be empty for `token_f1` and `chrf_ibleu`, which have none.
       mode: `fair` or `paper`.
     Raises:
-      ValueError: an unknown metric or mode, or no labels.
+      ValueError: an unknown metric or mode, or no labels for a metric that needs them.
     """
 
-    def __init__(self, metric: str, labels: Sequence[str], mode: str = "fair"):
+    def __init__(self, metric: str, labels: Sequence[str] = (), mode: str = "fair"):
         if metric not in METRICS:
             near = difflib.get_close_matches(metric, METRICS, n=3)
             raise ValueError(
@@ -89,28 +50,33 @@ class Scorer:
             )
         if mode not in MODES:
             raise ValueError(f"mode: {mode!r} is not one of {MODES}")
-        if not labels:
+        if not labels and METRICS[metric].needs_labels:
             raise ValueError(f"labels: metric {metric!r} needs the entity types or label words, received none")
         self._metric = METRICS[metric]
         self.labels, self.mode = tuple(labels), mode
         self.metric = self._metric.headline[mode]
 
-    def counts(self, targets: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
+    def counts(
+        self, targets: Sequence[Target], predictions: Sequence[str], sources: Sequence[str] | None = None
+    ) -> np.ndarray:
         """Counts example by example.
 
         Args:
-          targets: gold targets, [n].
+          targets: gold targets, [n], each a string or the list of all accepted ones, the target proper first.
           predictions: predictions, [n].
+          sources: sources, [n]; only `chrf_ibleu` in fair mode needs them.
         Returns:
           [n, k] float64; scores are functions of its sum over examples.
         Raises:
-          ValueError: lengths differ.
+          ValueError: lengths differ, a target that is no string or an empty list, no sources where they are needed.
         """
-        if len(targets) != len(predictions):
+        if len(targets) != len(predictions) or (sources is not None and len(sources) != len(targets)):
+            also = "" if sources is None else f" for {len(sources)} sources"
             raise ValueError(
-                f"received {len(targets)} targets and {len(predictions)} predictions; numbers must be equal"
+                f"received {len(targets)} targets and {len(predictions)} predictions{also}; numbers must be equal"
             )
-        return self._metric.counts(targets, predictions, self.labels, self.mode)
+        answers = [_answers(target) for target in targets]
+        return self._metric.counts(Batch(answers, predictions, sources, self.labels, self.mode))
 
     def headline(self, sums: np.ndarray) -> np.ndarray:
         """Returns the score of summed counts.
@@ -122,16 +88,39 @@ class Scorer:
         """
         return self._metric.parts(sums, self.mode)[self.metric]
 
-    def scores(self, targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+    def scores(
+        self, targets: Sequence[Target], predictions: Sequence[str], sources: Sequence[str] | None = None
+    ) -> dict[str, float]:
         """Scores predictions.
 
         Args:
-          targets: gold targets, [n], n at least 1.
+          targets: gold targets, [n], n at least 1, each a string or the list of all accepted ones.
+          predictions: predictions, [n].
+          sources: sources, [n]; only `chrf_ibleu` in fair mode needs them.
+        Returns:
+          All parts in percent, the one named `metric` among them.
+        """
+        return self.parts(self.counts(targets, predictions, sources).sum(0))
+
+    def scores_of_rows(self, rows: Sequence[Row], predictions: Sequence[str]) -> dict[str, float]:
+        """Scores predictions of whole rows; what a SeqIO metric calls when targets are postprocessed into rows.
+
+        Args:
+          rows: rows with `source`, `target` and optionally `targets` (all accepted answers), [n], n at least 1.
           predictions: predictions, [n].
         Returns:
           All parts in percent, the one named `metric` among them.
         """
-        sums = self.counts(targets, predictions).sum(0)
+        return self.scores([accepted(row) for row in rows], predictions, [row["source"] for row in rows])
+
+    def parts(self, sums: np.ndarray) -> dict[str, float]:
+        """Returns all parts of summed counts.
+
+        Args:
+          sums: [k].
+        Returns:
+          Name to percent.
+        """
         return {name: float(value) for name, value in self._metric.parts(sums, self.mode).items()}
 
     def invalid_share(self, predictions: Sequence[str]) -> float:
@@ -173,7 +162,7 @@ def evaluate(
 
     Args:
       scorer: the task's scorer.
-      rows: evaluation rows with `source` and `target`, [n], n at least 1.
+      rows: evaluation rows with `source`, `target` and optionally `targets` (all accepted answers), [n], n at least 1.
       predictions: the model's predictions, [n], in the same order.
       train_rows: the labels that the model had, for the floors; None when unknown.
       seed: seed of the bootstrap.
@@ -186,11 +175,13 @@ def evaluate(
     """
     if not rows:
         raise ValueError("rows: received none; a score needs at least one example")
-    targets = [row["target"] for row in rows]
-    counts = scorer.counts(targets, predictions)
-    parts = scorer.scores(targets, predictions)
+    targets, sources = [accepted(row) for row in rows], [row["source"] for row in rows]
+    counts = scorer.counts(targets, predictions, sources)
+    parts = scorer.parts(counts.sum(0))
     score = parts[scorer.metric]
-    floor_counts = {name: scorer.counts(targets, answers) for name, answers in scorer.floors(rows, train_rows).items()}
+    floor_counts = {
+        name: scorer.counts(targets, answers, sources) for name, answers in scorer.floors(rows, train_rows).items()
+    }
     floor_scores = {name: float(scorer.headline(each.sum(0))) for name, each in floor_counts.items()}
 
     def score_systems(sums: np.ndarray) -> np.ndarray:

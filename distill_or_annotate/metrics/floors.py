@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from distill_or_annotate.metrics.lookup import LookupTagger
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 def trivial_floors(
@@ -18,10 +19,10 @@ def trivial_floors(
       train_rows: the labels bought; None takes the most frequent answer from the evaluation rows.
       labels: label words for each of which there is a constant system; empty for tasks of free text.
     Returns:
-      Name of the floor to its predictions, [n] each: `empty`, `copied_source`, `constant` (the most frequent target)
-      and `constant:LABEL`.
+      Name of the floor to its predictions, [n] each: `empty`, `copied_source`, `constant` (the most frequent target,
+      or accepted answer) and `constant:LABEL`.
     """
-    answers = Counter(row["target"] for row in (train_rows or rows))
+    answers = Counter(answer for row in (train_rows or rows) for answer in {row["target"], *row.get("targets", ())})
     # Of equally frequent answers the smallest, so that the floor does not depend on the order of the rows.
     majority = min(answers, key=lambda answer: (-answers[answer], answer))
     floors = {

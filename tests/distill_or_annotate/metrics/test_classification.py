@@ -1,9 +1,10 @@
 """Label words: accuracy and F1, and what becomes of outputs that are no label."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill_or_annotate.metrics.classification import UnknownLabel, UnknownLabels, unknown_labels
 from distill_or_annotate.metrics.evaluation import Scorer
 
 LABELS = ("Irrelevant", "Supporting", "Refuting")
@@ -31,8 +32,25 @@ def test_paper_counts_an_unknown_answer_as_the_first_label():
 
 
 def test_target_that_is_no_label_is_an_error():
-    with pytest.raises(ValueError, match=r"target: \['Maybe'\] are not among the labels"):
-        Scorer("accuracy", LABELS).scores(["Maybe"], ["Refuting"])
+    message = (
+        r"target: 'Suporting' \(2 rows, nearest 'Supporting'\), '\?' \(1 row\) not among the labels "
+        r"\('Irrelevant', 'Supporting', 'Refuting'\)\. Fix the rows, or add the label\."
+    )
+    with pytest.raises(ValueError, match=message):
+        Scorer("accuracy", LABELS).scores(["Suporting ", "?", "SUPORTING"], ["Refuting"] * 3)
+
+
+def test_unknown_labels_come_most_frequent_first_with_the_nearest_label():
+    targets = ["refuting", "Refutes", "Maybe", "maybe ", "Irrelevant", "REFUTES", "refutes"]
+    found = unknown_labels(targets, LABELS)
+    assert found == [UnknownLabel("Refutes", 3, "Refuting"), UnknownLabel("Maybe", 2, None)]
+    assert unknown_labels([" supporting\n"], LABELS) == []
+
+
+def test_only_the_first_unknown_labels_are_named():
+    with pytest.raises(UnknownLabels, match=r"'E' \(1 row\) and 2 more not among") as caught:
+        Scorer("accuracy", LABELS).scores(list("ABCDEFG"), ["x"] * 7)
+    assert len(caught.value.unknown) == 7
 
 
 def test_lengths_metric_mode_and_labels_are_checked():
@@ -46,7 +64,9 @@ def test_lengths_metric_mode_and_labels_are_checked():
         Scorer("accuracy", ())
 
 
+# The first example imports scikit-learn.
 @pytest.mark.parametrize("mode", ["fair", "paper"])
+@settings(deadline=None)
 @given(
     pairs=st.lists(
         st.tuples(st.sampled_from(LABELS), st.sampled_from([*LABELS, "", "banana"])), min_size=1, max_size=30

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from distill_or_annotate.metrics.evaluation import Scorer, evaluate
+from distill_or_annotate.metrics.evaluation import METRICS, Scorer, evaluate
 
 LABELS = ("NO", "YES")
 ROWS = [{"source": f"question {i}", "target": "YES" if i % 4 else "NO"} for i in range(200)]
@@ -91,3 +91,38 @@ def test_no_rows_and_wrong_number_of_predictions_are_errors():
         evaluate(Scorer("accuracy", LABELS), [], [])
     with pytest.raises(ValueError, match="200 targets and 3 predictions"):
         evaluate(Scorer("accuracy", LABELS), ROWS, ["YES"] * 3)
+
+
+def test_targets_may_be_strings_or_lists_of_accepted_ones():
+    assert Scorer("accuracy", LABELS).scores([["YES"], "NO"], ["YES", "YES"])["accuracy"] == 50.0
+    with pytest.raises(ValueError, match=r"received 2 accepted answers \['YES', 'NO'\] for one example; .*'token_f1'"):
+        Scorer("accuracy", LABELS).scores([["YES", "NO"]], ["YES"])
+    for odd in ([], [None], None):
+        with pytest.raises(ValueError, match="targets: a string or a list of at least one string is needed"):
+            Scorer("token_f1").scores([odd], ["YES"])
+
+
+def test_rows_score_as_their_fields_do():
+    rows = [{"source": "who?", "target": "Ann", "targets": ["Ann", "Ann Lee"]}, {"source": "when?", "target": "1989"}]
+    scores = Scorer("token_f1").scores([["Ann", "Ann Lee"], "1989"], ["Lee", "no"])
+    assert Scorer("token_f1").scores_of_rows(rows, ["Lee", "no"]) == scores
+    assert evaluate(Scorer("token_f1"), rows, ["Lee", "no"])["parts"] == scores
+    # One word of two, against one: 2/3 and nothing.
+    assert scores["token_f1"] == pytest.approx(100 / 3)
+
+
+def test_metrics_without_labels_ignore_them_and_the_others_ask_for_them():
+    assert Scorer("token_f1", ("x",)).scores(["Ann"], ["Ann"])["token_f1"] == 100.0
+    for metric in ("accuracy", "macro_f1", "entity_f1"):
+        with pytest.raises(ValueError, match=f"labels: metric '{metric}' needs the entity types or label words"):
+            Scorer(metric)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("mode", ["fair", "paper"])
+def test_headline_is_a_part_of_which_more_is_better(name, mode):
+    scorer = Scorer(name, LABELS, mode)
+    targets = ["Mix [YES]"] if name == "entity_f1" else ["YES"]
+    parts = scorer.scores(targets, targets, ["a question"])
+    assert scorer.metric in parts and scorer.metric not in METRICS[name].lower_is_better
+    assert METRICS[name].lower_is_better <= set(parts)

@@ -1,0 +1,126 @@
+"""The kinds of metric by name: how each counts, what its parts are, which floors go with it."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from distill_or_annotate.metrics import classification, entities, floors, generation, question_answering
+
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What is scored together.
+
+    Args:
+      answers: accepted answers of each example, [n], each at least one, the target first.
+      predictions: predictions, [n].
+      sources: sources, [n]; None when unknown.
+      labels: entity types or label words.
+      mode: `fair` or `paper`.
+    """
+
+    answers: Sequence[tuple[str, ...]]
+    predictions: Sequence[str]
+    sources: Sequence[str] | None
+    labels: Sequence[str]
+    mode: str
+
+    def targets(self) -> list[str]:
+        """Returns the target of each example, for metrics that know one right answer.
+
+        Returns:
+          [n].
+        Raises:
+          ValueError: an example has several.
+        """
+        for answers in self.answers:
+            if len(answers) != 1:
+                raise ValueError(
+                    f"targets: received {len(answers)} accepted answers {list(answers[:3])} for one example; this "
+                    "metric takes one target. Give one, or use the metric 'token_f1'."
+                )
+        return [answer for (answer,) in self.answers]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How one kind of task is scored. Parts are in percent; higher is better unless named in `lower_is_better`.
+
+    Args:
+      headline: the part that is the score, by mode.
+      counts: a batch to per-example counts [n, k].
+      parts: (summed counts [..., k], mode) to parts [...].
+      invalid: (prediction, labels in upper case) to whether it is outside the task's form.
+      needs_labels: whether it cannot score without entity types or label words.
+      constant_labels: whether each label by itself is an answer, so that it makes a floor.
+      learner: (rows, train rows, labels) to predictions of a cheap learner, by name; None where there is none.
+      lower_is_better: parts of which less is better.
+    """
+
+    headline: dict[str, str]
+    counts: Callable[[Batch], np.ndarray]
+    parts: Callable[[np.ndarray, str], dict[str, np.ndarray]]
+    invalid: Callable[[str, frozenset[str]], bool]
+    needs_labels: bool = True
+    constant_labels: bool = False
+    learner: tuple[str, Callable[[Sequence[Row], Sequence[Row], Sequence[str]], list[str]]] | None = None
+    lower_is_better: frozenset[str] = frozenset()
+
+
+def _entity_counts(batch: Batch) -> np.ndarray:
+    count = entities.paper_counts if batch.mode == "paper" else entities.entity_counts
+    return count(batch.targets(), batch.predictions, batch.labels)
+
+
+def _entity_parts(sums: np.ndarray, mode: str) -> dict[str, np.ndarray]:
+    if mode == "paper":
+        return {"entity_f1": entities.percent(sums[..., 0], sums[..., 1])}
+    parts = entities.f1_parts(sums)
+    return {"entity_f1": parts["f1"], "entity_precision": parts["precision"], "entity_recall": parts["recall"]}
+
+
+def _class_metric(fair: str, paper: str) -> Metric:
+    return Metric(
+        headline={"fair": fair, "paper": paper},
+        counts=lambda b: classification.class_counts(b.targets(), b.predictions, b.labels, b.mode),
+        parts=lambda sums, mode: classification.class_parts(sums),
+        invalid=lambda text, labels: text.strip().upper() not in labels,
+        constant_labels=True,
+    )
+
+
+def _is_empty(text: str, labels: frozenset[str]) -> bool:
+    return not text.strip()
+
+
+METRICS = {
+    "entity_f1": Metric(
+        headline={"fair": "entity_f1", "paper": "entity_f1"},
+        counts=_entity_counts,
+        parts=_entity_parts,
+        invalid=entities.is_malformed,
+        learner=("lookup", floors.lookup_floor),
+    ),
+    "accuracy": _class_metric("accuracy", "accuracy"),
+    # The paper reports micro F1 for stance (its Table 9 shows both).
+    "macro_f1": _class_metric("macro_f1", "micro_f1"),
+    "token_f1": Metric(
+        headline={"fair": "token_f1", "paper": "token_f1"},
+        counts=lambda b: question_answering.answer_counts(b.answers, b.predictions, b.mode),
+        parts=lambda sums, mode: question_answering.answer_parts(sums),
+        invalid=_is_empty,
+        needs_labels=False,
+    ),
+    "chrf_ibleu": Metric(
+        headline={"fair": "chrf_ibleu", "paper": "chrf_ibleu"},
+        counts=lambda b: generation.chrf_ibleu_counts(b.answers, b.predictions, b.sources, b.mode),
+        parts=lambda sums, mode: generation.chrf_ibleu_parts(sums),
+        invalid=_is_empty,
+        needs_labels=False,
+        lower_is_better=frozenset({"self_bleu", "copied"}),
+    ),
+}

@@ -124,6 +124,15 @@ def test_another_accepted_target_never_lowers_a_score(examples, target):
     assert (after[:, [0, 2]] >= before[:, [0, 2]] - 1e-12).all() and (after[:, [1, 3]] == before[:, [1, 3]]).all()
 
 
+def test_known_weakness_words_in_reverse_order_beat_a_paraphrase():
+    reversed_words = " ".join(SOURCE.split()[::-1])
+    senseless, good = (
+        FAIR.scores([SOURCE], [guess], [SOURCE])["chrf_ibleu"]
+        for guess in (reversed_words, "on monday a storm struck the shore")
+    )
+    assert senseless > good > 0
+
+
 def test_copies_are_told_by_their_words():
     assert is_copy(" A  storm\n", "a STORM") and not is_copy("a storm.", "a storm") and is_copy("", "")
 

@@ -3,8 +3,8 @@
 The paper scores with BERT-iBLEU: the harmonic mean, meaning weighing `BETA` times as much, of BERTScore and of
 1 - self-BLEU. Until there is a BERT, `chrf_ibleu` puts chrF (character n-grams) in the place of BERTScore. It is a
 stand-in under a name of its own: chrF rewards the same letters rather than the same meaning. Over the 2,459 paraphrase
-pairs of MultiPIT's expert training file the first sentence's words in reverse order score 63.0, people's own paraphrases
-48.2. Use it to see that a run works, never to choose between systems.
+pairs of MultiPIT's expert training file the first sentence's words in reverse order score 63.0, people's own
+paraphrases 48.2. Use it to see that a run works, never to choose between systems.
 """
 
 import functools

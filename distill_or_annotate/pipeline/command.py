@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from distill_or_annotate.scenarios.scenario import GIN_KINDS
+
 EXAMPLE = "doa run gin/experiments/quickstart.gin --run-dir runs/quickstart"
 
 
@@ -30,19 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a scenario to its report; print the table, and the report's path as the last line."""
+    from distill_or_annotate.pipeline import gin_files
+
+    with gin_files.user_files(gin_files.locate(args.scenario)):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from distill_or_annotate.pipeline import gin_files, study
-    from distill_or_annotate.prices import load_book
     from distill_or_annotate.scenarios import cells, expand
 
     console = Console()
     started = time.monotonic()
     scenario, gin_text = study.read(args.scenario, args.set)
     run_dir = args.run_dir or Path("runs") / scenario.name
-    book = load_book(scenario.price_book)
-    kinds = {kind: scenario.gin_file(kind) for kind in ("finetune", "capture", "distill", "annotate")}
-    digests = {name: gin_files.digest(name) for name in kinds.values() if name}
+    book = study.prices(scenario)
+    used = [scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)]
+    digests = {name: gin_files.digest(name) for name in used if name}
     stages = expand(scenario, book, digests)
     if args.dry_run:
         _print_plan(stages, run_dir, console)
@@ -59,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     _import_quietly("tensorflow", "seqio")
     from distill_or_annotate.tasks import registry
 
-    hashes = _data_hashes(scenario.task)
+    hashes = _data_hashes(study.import_task(scenario))
     content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests | hashes)
     truncated = registry.truncations(scenario.task).summary()
     console.print(f"training data: {truncated}", highlight=False)
@@ -150,13 +158,13 @@ def _claim(run_dir: Path, scenario: dict, hashes: dict[str, str]) -> None:
         )
 
 
-def _data_hashes(task: str) -> dict[str, str]:
-    """SHA-256 of each split's rows."""
+def _data_hashes(spec) -> dict[str, str]:
+    """SHA-256 of each split's rows, and of what the task makes of them: neither is in a stage's name."""
     from distill_or_annotate.preprocess.text import content_hash
-    from distill_or_annotate.tasks import registry
 
-    spec = registry.get(task)
-    return {
-        f"{task}/{split}": content_hash((f"{row['source']}\t{row['target']}" for row in spec.rows(split)), 64)
+    hashes = {
+        f"{spec.name}/{split}": content_hash((f"{row['source']}\t{row['target']}" for row in spec.rows(split)), 64)
         for split in spec.available_splits()
     }
+    settings = (spec.version, spec.prefix, spec.metric, spec.mode, spec.input_tokens, spec.target_tokens)
+    return hashes | {f"{spec.name} settings": content_hash((*settings, *spec.labels), 64)}

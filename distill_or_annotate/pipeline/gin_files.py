@@ -1,26 +1,68 @@
-"""Finding gin files, in a checkout or an installed package, and telling whether one has changed."""
+"""Finding gin files, the user's and the packaged ones, and telling whether one has changed."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import distill_or_annotate
 
 _INCLUDE = re.compile(r"""^include\s+['"]([^'"]+)['"]""", re.MULTILINE)
 
+# Folders of the scenario that is being run, see `user_files`.
+_user_folders: list[str] = []
 
-def search_paths() -> list[str]:
-    """Folders that gin looks in: the working directory, and the one that holds the `gin/` folder of this installation.
+
+def home() -> Path:
+    """The folder that holds the `gin/` folder of this installation.
 
     Returns:
-      In a checkout the second is its root; installed from a wheel it is the package's own folder.
+      In a checkout its root; installed from a wheel the package's own folder.
     """
     package = Path(distill_or_annotate.__file__).parent
-    home = package if (package / "gin").is_dir() else package.parent
-    return [".", str(home)]
+    return package if (package / "gin").is_dir() else package.parent
+
+
+def search_paths() -> list[str]:
+    """Folders that gin looks in: the working directory, the scenario's while one is run, and `home`."""
+    return [".", *_user_folders, str(home())]
+
+
+@contextmanager
+def user_files(scenario_file: Path) -> Iterator[None]:
+    """Let a scenario's own gin files, prices and Python modules be found while the block runs, from any folder.
+
+    They are looked for in the working directory, beside the scenario and in the folder above it, after everything that
+    is installed: a task named like a library takes nothing away from it.
+
+    Args:
+      scenario_file: the scenario's gin file.
+    """
+    folder = scenario_file.resolve().parent
+    packaged = folder.is_relative_to(home().resolve() / "gin")
+    folders = [] if packaged else [str(path) for path in (folder, folder.parent) if path != Path.cwd()]
+    before, path_before = _user_folders[:], sys.path[:]
+    _user_folders[:] = folders
+    sys.path += [path for path in [str(Path.cwd()), *folders] if path not in sys.path]
+    try:
+        yield
+    finally:
+        _user_folders[:] = before
+        sys.path[:] = path_before
+
+
+def find(name: str) -> Path | None:
+    """The file of this name in the first of `search_paths` that holds it; None where none does.
+
+    Args:
+      name: a path, absolute or relative to one of the folders.
+    """
+    return next((path for folder in search_paths() if (path := Path(folder) / name).is_file()), None)
 
 
 def locate(name: str) -> Path:
@@ -37,11 +79,9 @@ def locate(name: str) -> Path:
     """
     candidates = [name] if name.endswith(".gin") else [name, f"gin/experiments/{name}.gin"]
     for candidate in candidates:
-        for folder in search_paths():
-            path = Path(folder) / candidate
-            if path.is_file():
-                return path
-    known = sorted(path.stem for path in (Path(search_paths()[1]) / "gin" / "experiments").glob("*.gin"))
+        if path := find(candidate):
+            return path
+    known = sorted(path.stem for path in (home() / "gin" / "experiments").glob("*.gin"))
     near = difflib.get_close_matches(Path(name).stem, known, n=3) or known
     raise FileNotFoundError(f"no gin file {name!r}; near: {', '.join(near)}. Fix: give a path, or one of these names.")
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from distill_or_annotate.pipeline.gin_files import home, search_paths
+
 _FUNCTIONS = {"t5x.train": "train", "t5x.infer": "infer", "t5x.eval": "evaluate"}
 
 
@@ -28,12 +30,12 @@ class Program:
 
     Attributes:
       module: `t5x.train`, `t5x.infer` or `t5x.eval`.
-      gin_file: path of the experiment file.
+      gin_files: the experiment's file, and the task's after it if there is one.
       macros: values of gin macros, as on the command line.
     """
 
     module: str
-    gin_file: str
+    gin_files: tuple[str, ...]
     macros: Mapping[str, Any] = field(default_factory=dict)
 
     def bindings(self) -> list[str]:
@@ -42,7 +44,9 @@ class Program:
 
     def command(self) -> str:
         """The shell command that does the same in a process of its own."""
-        words = [f"python -m {self.module} --gin_file={shlex.quote(self.gin_file)}"]
+        words = [f"python -m {self.module}", *(f"--gin_file={shlex.quote(name)}" for name in self.gin_files)]
+        if Path.cwd() != home():
+            words.insert(1, f"--gin_search_paths={shlex.quote(','.join(search_paths()))}")
         for name, value in self.macros.items():
             literal = _literal(value)
             # gin's own quotes are single ones; double ones around them are what a person would type.
@@ -50,11 +54,10 @@ class Program:
             words.append(f"--gin.{name}=" + (f'"{literal}"' if "'" in literal and plain else shlex.quote(literal)))
         return " ".join(words)
 
-    def run(self, search_paths: list[str], log_file: Path) -> None:
+    def run(self, log_file: Path) -> None:
         """Run in this process, from a cleared gin configuration.
 
         Args:
-          search_paths: where gin looks for included files.
           log_file: receives the program's log records; appended to.
 
         Raises:
@@ -66,7 +69,7 @@ class Program:
         gin.clear_config()  # first: gin registers nothing while an earlier configuration is locked
         module, function = _entry_point(self.module)
         with _logging_to(log_file), _standing_in_for_main(module):
-            gin_utils.parse_gin_flags(search_paths, [self.gin_file], self.bindings())
+            gin_utils.parse_gin_flags(search_paths(), list(self.gin_files), self.bindings())
             function()
 
 

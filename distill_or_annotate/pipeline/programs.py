@@ -52,7 +52,8 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
         }
     else:
         return None
-    return Program(module, stage.gin_file, {**macros, **stage.macros})
+    gin_files = (stage.gin_file, stage.task_gin) if stage.task_gin else (stage.gin_file,)
+    return Program(module, gin_files, {**macros, **stage.macros})
 
 
 def resuming(program: Program, folder: Path) -> Program:
@@ -71,5 +72,5 @@ def resuming(program: Program, folder: Path) -> Program:
     # Whole ones only: one that was being written has a longer name.
     whole = [path for path in (folder / MODEL).glob("checkpoint_*") if path.name.removeprefix("checkpoint_").isdigit()]
     if program.module == "t5x.train" and whole:
-        return Program(program.module, program.gin_file, {**program.macros, "train.run_eval_before_training": True})
+        return Program(program.module, program.gin_files, {**program.macros, "train.run_eval_before_training": True})
     return program

@@ -8,18 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios import Cell, Scenario, Stage, cells, teacher_cell
 
 EVALUATION = "evaluation.json"
 
 
-def result_rows(scenario: Scenario, stages: Sequence[Stage], stages_dir: Path) -> list[dict[str, Any]]:
+def result_rows(
+    scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, book: PriceBook | None = None
+) -> list[dict[str, Any]]:
     """One row for each cell of the scenario and one for the teacher.
 
     Args:
       scenario: the study.
       stages: its stages.
       stages_dir: their folders; a stage that has not been evaluated yet leaves its cells out.
+      book: its prices; None loads the one that it names.
 
     Returns:
       Rows as `results.jsonl` holds them; unaffordable cells have none (the manifest lists all that were planned).
@@ -28,8 +32,8 @@ def result_rows(scenario: Scenario, stages: Sequence[Stage], stages_dir: Path) -
     rows = []
     teacher = next((stage for stage in stages if stage.kind == "finetune"), None)
     if teacher:
-        rows += _rows(scenario, teacher_cell(scenario), teacher, stages, stages_dir)
-    for cell in cells(scenario):
+        rows += _rows(scenario, teacher_cell(scenario, book), teacher, stages, stages_dir)
+    for cell in cells(scenario, book):
         trained = [
             by_name[stage.depends_on[0]]
             for stage in stages

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from distill_or_annotate.ledger import Ledger
 from distill_or_annotate.pipeline import evaluation, programs, results
-from distill_or_annotate.pipeline.gin_files import search_paths
 from distill_or_annotate.pipeline.locks import folder_lock
 from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.progress import StudyProgress
@@ -55,7 +54,7 @@ def run(scenario: Scenario, stages: Sequence[Stage], book: PriceBook, run_dir: P
                 continue
             with folder_lock(stages_dir / stage.name):
                 _run_stage(stage, book, ledger, stages_dir, progress)
-    results.write_rows(run_dir / "results.jsonl", results.result_rows(scenario, stages, stages_dir))
+    results.write_rows(run_dir / "results.jsonl", results.result_rows(scenario, stages, stages_dir, book))
 
 
 def _run_stage(stage: Stage, book: PriceBook, ledger: Ledger, stages_dir: Path, progress: StudyProgress) -> None:
@@ -91,7 +90,7 @@ def _train_or_infer(stage: Stage, folder: Path, stages_dir: Path, on_step) -> No
     (folder / "command.txt").write_text(program.command() + "\n", encoding="utf-8")
     try:
         with trainer_progress.listening(on_step):
-            programs.resuming(program, folder).run(search_paths(), log_file)
+            programs.resuming(program, folder).run(log_file)
     except Exception as error:
         raise StageError(
             f"stage {stage.name} failed: {type(error).__name__}: {error}\n"

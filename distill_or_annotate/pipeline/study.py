@@ -5,14 +5,19 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import importlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distill_or_annotate.pipeline.gin_files import locate, search_paths
+from distill_or_annotate.pipeline.gin_files import find, locate, search_paths
+from distill_or_annotate.prices import PriceBook, load_book
 from distill_or_annotate.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from distill_or_annotate.tasks.spec import TaskSpec
 
 
 @cache
@@ -80,6 +85,58 @@ def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
         scenario = dataclasses.replace(scenario, **changes)
         text += "\n# From the command line:\n" + "".join(f"# {name} = {value!r}\n" for name, value in changes.items())
     return scenario, text
+
+
+def prices(scenario: Scenario) -> PriceBook:
+    """The price book of a scenario; a file of one's own is looked for where gin files are.
+
+    Args:
+      scenario: the study.
+
+    Returns:
+      Its prices.
+
+    Raises:
+      FileNotFoundError: if the file that it names is nowhere.
+      PriceBookError: if the book is not in it, or is malformed.
+    """
+    if not scenario.prices:
+        return load_book(scenario.price_book)
+    path = find(scenario.prices)
+    if path is None:
+        raise FileNotFoundError(
+            f"Scenario.prices: there is no {scenario.prices!r} in {', '.join(search_paths())}. "
+            "Fix: run from the folder that its path starts from."
+        )
+    return load_book(scenario.price_book, path.absolute())
+
+
+def import_task(scenario: Scenario) -> TaskSpec:
+    """Import what registers the scenario's task.
+
+    Args:
+      scenario: the study.
+
+    Returns:
+      The task's description.
+
+    Raises:
+      ValueError: if its module cannot be imported or does not register the task.
+    """
+    from distill_or_annotate.tasks import registry
+
+    if scenario.task_module:
+        try:
+            importlib.import_module(scenario.task_module)
+        except Exception as error:  # a user's file may raise anything
+            raise ValueError(
+                f"Scenario.task_module: {scenario.task_module!r} cannot be imported "
+                f"({type(error).__name__}: {error}). Fix: mend that file, or run from the folder its name starts from."
+            ) from error
+    try:
+        return registry.get(scenario.task)
+    except registry.UnknownTask as error:
+        raise ValueError(f"Scenario.task: {error}") from error
 
 
 def _override(pair: str) -> tuple[str, Any]:

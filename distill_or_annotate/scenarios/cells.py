@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from distill_or_annotate.costs import cost_cell, finetune_cost
-from distill_or_annotate.prices import PriceBook, load_book
+from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios.scenario import Scenario
 
 
@@ -50,12 +50,12 @@ def cells(scenario: Scenario, book: PriceBook | None = None) -> list[Cell]:
 
     Args:
       scenario: the study.
-      book: its prices; None loads the shipped book of its name.
+      book: its prices; None loads the one that it names.
 
     Raises:
       PriceBookError: the book does not price the task.
     """
-    book = book or load_book(scenario.price_book)
+    book = book or scenario.book()
     budgets = sorted(scenario.additional_usd)
     return [_cell(scenario, book, strategy, usd) for strategy in scenario.strategies for usd in budgets]
 
@@ -65,9 +65,9 @@ def teacher_cell(scenario: Scenario, book: PriceBook | None = None) -> Cell:
 
     Args:
       scenario: the study.
-      book: its prices; None loads the shipped book of its name.
+      book: its prices; None loads the one that it names.
     """
-    book = book or load_book(scenario.price_book)
+    book = book or scenario.book()
     cost = finetune_cost(book, scenario.task, scenario.n_labels)
     initial_usd = scenario.n_labels * book.label(scenario.task).usd
     return Cell(

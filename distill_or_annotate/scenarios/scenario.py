@@ -3,9 +3,12 @@
 import dataclasses
 import difflib
 import math
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from distill_or_annotate.prices import PriceBook, load_book
 
 MODES = ("paper", "fair")
 STRATEGIES = ("annotate", "distill")
@@ -36,6 +39,9 @@ class Scenario:
       max_unlabeled: size of the unlabeled pool; what the dollars would buy beyond it is cut and said so.
       max_labels: size of the labelled training data, or None where labels never run out.
       price_book: name of a price book.
+      prices: TOML file that holds the book; '' for the shipped ones.
+      task_gin: gin file of the task, read after each stage's own, so that one set of experiments serves every task.
+      task_module: module that registers the task, such as `my_tasks.reviews`; '' for the tasks that come with us.
       teacher_gin: gin file that fine-tunes the teacher.
       capture_gin: gin file that labels the pool.
       distill_gin: gin file that trains the student from the teacher.
@@ -56,6 +62,9 @@ class Scenario:
     max_unlabeled: int = 100_000
     max_labels: int | None = None
     price_book: str = "paper"
+    prices: str = ""
+    task_gin: str = ""
+    task_module: str = ""
     teacher_gin: str = ""
     capture_gin: str = ""
     distill_gin: str = ""
@@ -67,6 +76,8 @@ class Scenario:
             self._refuse("name", "lower-case letters, digits and underscores, such as 'quickstart'")
         if not isinstance(self.task, str) or not self.task:
             self._refuse("task", "the name of a base task, such as 'mini'")
+        if self.task_module and not all(part.isidentifier() for part in self.task_module.split(".")):
+            self._refuse("task_module", "a module's dotted name, such as 'my_tasks.reviews'")
         self._check_choice("mode", self.mode, MODES)
         for field in ("additional_usd", "strategies"):
             if isinstance(getattr(self, field), str) or not hasattr(getattr(self, field), "__iter__"):
@@ -95,6 +106,15 @@ class Scenario:
           kind: a stage kind.
         """
         return getattr(self, {"finetune": "teacher_gin"}.get(kind, f"{kind}_gin")) if kind in GIN_KINDS else ""
+
+    def book(self) -> PriceBook:
+        """Returns the prices of the study.
+
+        Raises:
+          PriceBookError: there is no such book, or its file is malformed.
+          FileNotFoundError: there is no such file.
+        """
+        return load_book(self.price_book, pathlib.Path(self.prices).absolute() if self.prices else None)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the scenario as JSON-ready values."""

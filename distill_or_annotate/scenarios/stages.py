@@ -8,7 +8,7 @@ from typing import Any
 
 from distill_or_annotate.costs import Cost, distill_cost_per_1k, finetune_cost
 from distill_or_annotate.ledger import Charge
-from distill_or_annotate.prices import PriceBook, load_book
+from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios.cells import Cell, cells
 from distill_or_annotate.scenarios.scenario import Scenario, ScenarioError
 
@@ -27,6 +27,7 @@ class Stage:
       first_label: for `label`, the first position it buys; 0 otherwise.
       model: model it trains or runs; '' for `label`.
       gin_file: gin file of its program; '' where it runs none.
+      task_gin: gin file of the task, read after it; '' where the stage needs none.
       macros: gin macros on top of those the pipeline sets.
       data_seed: seed of the label shuffle.
       train_seed: seed of training.
@@ -43,6 +44,7 @@ class Stage:
     first_label: int
     model: str
     gin_file: str
+    task_gin: str
     macros: Mapping[str, Any]
     data_seed: int
     train_seed: int
@@ -60,14 +62,14 @@ def expand(
 
     Args:
       scenario: the study.
-      book: its prices; None loads the shipped book of its name.
+      book: its prices; None loads the one that it names.
       gin_digests: gin file -> digest of its contents, so that an edited file makes new stages; None hashes names alone.
 
     Raises:
       ScenarioError: a strategy lacks its gin file.
       PriceBookError: the book does not price the task.
     """
-    return _Expansion(scenario, book or load_book(scenario.price_book), gin_digests or {}).run()
+    return _Expansion(scenario, book or scenario.book(), gin_digests or {}).run()
 
 
 class _Expansion:
@@ -119,7 +121,7 @@ class _Expansion:
             "n_labels": cell.n_labels,
             "n_unlabeled": cell.n_unlabeled,
             "teacher": teacher.name,
-            "capture": [capture.gin_file, self.gin_digests.get(capture.gin_file, ""), dict(capture.macros)],
+            "capture": [*self._gin(capture.gin_file), dict(capture.macros)],
             "train_seed": scenario.train_seed,
         }
         rate = distill_cost_per_1k(self.book, scenario.task, scenario.n_labels)
@@ -138,6 +140,11 @@ class _Expansion:
         counts = {"n_labels": subject.n_labels, "n_unlabeled": subject.n_unlabeled}
         return self._add("evaluate", subject.model, (subject,), {"subject": subject.name}, subject.serves, **counts)
 
+    def _gin(self, gin_file: str) -> list[str]:
+        """What a stage is configured by: its gin file and the task's, each with its digest."""
+        names = [gin_file, self.scenario.task_gin] if gin_file and self.scenario.task_gin else [gin_file]
+        return [text for name in names for text in (name, self.gin_digests.get(name, ""))]
+
     def _add(self, kind, model, after, determines, serves, *, charges=(), n_labels=0, n_unlabeled=0, first_label=0):
         scenario = self.scenario
         gin_file, macros = scenario.gin_file(kind), dict(scenario.macros.get(kind, {}))
@@ -153,7 +160,7 @@ class _Expansion:
             "data_seed": scenario.data_seed,
             "mode": "" if kind == "label" else scenario.mode,
             "model": model,
-            "gin": [gin_file, self.gin_digests.get(gin_file, "")],
+            "gin": self._gin(gin_file),
             "macros": macros,
             **determines,
         }
@@ -173,6 +180,7 @@ class _Expansion:
             first_label=first_label,
             model=model,
             gin_file=gin_file,
+            task_gin=scenario.task_gin if gin_file else "",
             macros=macros,
             data_seed=scenario.data_seed,
             train_seed=scenario.train_seed,

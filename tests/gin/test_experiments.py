@@ -97,6 +97,9 @@ _SCENARIOS = [path for path in _EXPERIMENTS if _kind(path) is None]
 # Headers are compared over the run file alone and over the model file: what they leave open is what they require.
 _RUNS = sorted((_GIN / "runs").glob("*.gin"))
 _MESH = "gin/experiments/mini_distill.gin+gin/mesh/cpu-8.gin"
+# A task's file after an experiment's: how one set of experiments serves every task with a mini vocabulary.
+_LAYERED = [f"gin/experiments/mini_{kind}.gin+gin/tasks/wlp_mini.gin" for kind in ("teacher", "distill", "annotate")]
+_LAYERED_INFER = ["gin/experiments/mini_capture.gin+gin/tasks/wlp_mini.gin"]
 
 
 def _name(path):
@@ -109,13 +112,15 @@ def parsed():
     infer_runs = [path for path in _RUNS if path.stem == "capture"]
     train_runs = [path for path in _RUNS if path not in infer_runs]
     opened = [f"open+{_name(path)}" for path in [*train_runs, _GIN / "models" / "mini_base.gin"]]
-    trained = _parse("train", "train", [*map(_name, _TRAIN), _MESH, *opened])
-    inferred = _parse("infer", "infer", [*map(_name, _INFER), *(f"open+{_name(path)}" for path in infer_runs)])
+    trained = _parse("train", "train", [*map(_name, _TRAIN), _MESH, *_LAYERED, *opened])
+    inferred = _parse(
+        "infer", "infer", [*map(_name, _INFER), *_LAYERED_INFER, *(f"open+{_name(path)}" for path in infer_runs)]
+    )
     return trained | inferred
 
 
 def test_experiments_of_every_kind_were_found():
-    assert len(_TRAIN) >= 10 and len(_INFER) >= 2 and len(_SCENARIOS) >= 4
+    assert len(_TRAIN) >= 7 and len(_INFER) >= 1 and len(_SCENARIOS) >= 4
 
 
 @pytest.mark.parametrize("path", [*_TRAIN, *_INFER], ids=lambda path: path.stem)
@@ -123,7 +128,7 @@ def test_the_header_s_command_names_the_file_itself(path):
     assert f"--gin_file={_name(path)}" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", [*map(_name, [*_TRAIN, *_INFER]), _MESH])
+@pytest.mark.parametrize("name", [*map(_name, [*_TRAIN, *_INFER]), _MESH, *_LAYERED, *_LAYERED_INFER])
 def test_a_t5x_experiment_is_complete_as_it_stands(parsed, name):
     assert parsed[name].get("error") is None
     assert parsed[name]["required"] == []
@@ -139,8 +144,9 @@ def test_an_experiment_binds_no_macro_that_nothing_reads(parsed, path):
 @pytest.mark.parametrize("path", sorted(_TASKS.glob("*.gin")), ids=lambda path: path.stem)
 def test_a_task_binds_no_macro_that_no_experiment_reads(parsed, path):
     """A task's file serves every stage, and not every stage reads all of it."""
-    users = [experiment for experiment in [*_TRAIN, *_INFER] if path in _files(experiment)]
-    read = set().union(*(parsed[_name(experiment)]["read"] for experiment in users))
+    users = [_name(experiment) for experiment in [*_TRAIN, *_INFER] if path in _files(experiment)]
+    users += [name for name in [*_LAYERED, *_LAYERED_INFER] if name.endswith(f"+{_name(path)}")]
+    read = set().union(*(parsed[name]["read"] for name in users))
     assert "TASK" in _bound(path)
     assert sorted(_bound(path) - read) == []
 

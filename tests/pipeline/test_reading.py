@@ -17,13 +17,66 @@ from distill_or_annotate.scenarios import expand
 from distill_or_annotate.tasks import registry
 
 
-def test_a_program_spells_a_command_that_the_shell_reads_back():
+def test_a_program_spells_a_command_that_the_shell_reads_back(monkeypatch):
+    monkeypatch.chdir(gin_files.home())
     macros = {"MODEL_DIR": "/tmp/it's here", "TASK": "mini", "N": 3, "RATE": 0.5, "FN": "@shipped.checkpoint()"}
-    made = Program("t5x.train", "a b.gin", macros)
+    made = Program("t5x.train", ("a b.gin", "task.gin"), macros)
     words = shlex.split(made.command())
-    assert words[:4] == ["python", "-m", "t5x.train", "--gin_file=a b.gin"]
-    assert words[4:] == [f"--gin.{binding.replace(' = ', '=', 1)}" for binding in made.bindings()]
+    assert words[:5] == ["python", "-m", "t5x.train", "--gin_file=a b.gin", "--gin_file=task.gin"]
+    assert words[5:] == [f"--gin.{binding.replace(' = ', '=', 1)}" for binding in made.bindings()]
     assert "--gin.TASK='mini'" in words and "--gin.FN=@shipped.checkpoint()" in words
+
+
+def test_away_from_the_gin_folder_a_command_says_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(Program("t5x.train", ("a.gin",)).command())
+    assert words[3] == f"--gin_search_paths=.,{gin_files.home()}"
+
+
+def test_a_scenario_finds_its_own_files_from_any_folder_and_leaves_the_paths_as_they_were(tmp_path, monkeypatch):
+    mine = tmp_path / "home" / "my_tasks"
+    mine.mkdir(parents=True)
+    (mine / "task.gin").write_text("A = 1\n")
+    monkeypatch.chdir(tmp_path)
+    before = sys.path[:]
+    with gin_files.user_files(mine / "study.gin"):
+        assert gin_files.find("my_tasks/task.gin").samefile(mine / "task.gin")
+        assert gin_files.find("task.gin") is not None and sys.path[: len(before)] == before
+        assert str(tmp_path / "home") in sys.path[len(before) :]
+    assert sys.path == before and gin_files.find("task.gin") is None
+
+
+def test_the_task_s_gin_file_stands_after_every_stage_s_own(tmp_path):
+    scenario, _ = study.read("smoke", ["task_gin=gin/tasks/wlp_mini.gin"])
+    for stage in expand(scenario):
+        made = program(stage, tmp_path)
+        assert made is None or made.gin_files == (stage.gin_file, "gin/tasks/wlp_mini.gin")
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "message"),
+    [
+        ("broken_task", "x = = 1", "'broken_task' cannot be imported .SyntaxError"),
+        ("nowhere.task", "", "'nowhere.task' cannot be imported .ModuleNotFoundError"),
+        ("empty_task", "", "Scenario.task: task 'mine' is not registered"),
+    ],
+)
+def test_a_task_s_module_that_does_not_serve_is_refused_in_words(module, text, message, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / f"{module}.py").write_text(text)
+    scenario, _ = study.read("smoke", ["task=mine", f"task_module={module}"])
+    with pytest.raises(ValueError, match=message):
+        study.import_task(scenario)
+
+
+def test_prices_of_one_s_own_are_found_beside_the_scenario_and_missed_in_words(tmp_path):
+    book = "[books.mine]\ntitle = 'Mine'\n"
+    (tmp_path / "mine.toml").write_text(book)
+    scenario, _ = study.read("smoke", ["price_book=mine", "prices=mine.toml"])
+    with gin_files.user_files(tmp_path / "study.gin"):
+        assert study.prices(scenario).title == "Mine"
+    with pytest.raises(FileNotFoundError, match=r"there is no 'mine.toml'"):
+        study.prices(scenario)
 
 
 def test_an_override_reaches_the_scenario_and_a_wrong_one_names_near_fields():
@@ -82,7 +135,7 @@ def test_every_stage_reads_what_an_earlier_one_writes(tmp_path):
 
 
 def test_a_stage_that_left_a_checkpoint_evaluates_before_it_trains(tmp_path):
-    fresh = Program("t5x.train", "a.gin", {})
+    fresh = Program("t5x.train", ("a.gin",), {})
     assert resuming(fresh, tmp_path) is fresh
     (tmp_path / "model" / "checkpoint_3.orbax-checkpoint-tmp-0").mkdir(parents=True)
     assert resuming(fresh, tmp_path) is fresh, "one that was being written is none"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from distill_or_annotate import scenarios
 from distill_or_annotate.costs import cost_cell
 from distill_or_annotate.ledger import Ledger
-from distill_or_annotate.prices import PriceBookError, load_book
+from distill_or_annotate.prices import PriceBookError, default_path, load_book
 from distill_or_annotate.scenarios import Scenario, ScenarioError
 
 # The shipped book's scale follows the quickstart; the numbers worked out here are for this one.
@@ -144,6 +144,8 @@ def test_the_same_study_has_the_same_names_in_another_order_and_under_another_na
         ({"student": "t5_1_1_base"}, {"distill", "annotate"}, {"finetune", "capture", "label"}),
         ({"mode": "paper"}, {"finetune", "capture", "distill", "annotate"}, {"label"}),
         ({"capture_gin": "other.gin"}, {"capture", "distill"}, {"finetune", "annotate", "label"}),
+        ({"task_gin": "task.gin"}, {"finetune", "capture", "distill", "annotate"}, {"label"}),
+        ({"task_module": "my_tasks.mini"}, set(), {"label", "finetune", "capture", "distill", "annotate"}),
         ({"macros": {"annotate": {"TRAIN_STEPS": 5}}}, {"annotate"}, {"finetune", "capture", "distill", "label"}),
         ({"macros": {"finetune": {"TRAIN_STEPS": 5}}}, {"finetune", "capture", "distill"}, {"annotate", "label"}),
     ],
@@ -161,6 +163,22 @@ def test_an_edited_gin_file_makes_new_stages():
     old = {stage.name for stage in expand(scenario, gin_digests={"annotate.gin": "1"}) if stage.kind == "annotate"}
     new = {stage.name for stage in expand(scenario, gin_digests={"annotate.gin": "2"}) if stage.kind == "annotate"}
     assert old and not old & new
+
+
+def test_an_edited_task_file_makes_every_model_anew():
+    scenario = _scenario(task_gin="task.gin")
+    old, new = ({stage.name for stage in expand(scenario, gin_digests={"task.gin": text})} for text in "12")
+    assert {name.split("-")[0] for name in old & new} == {"label"}
+
+
+def test_prices_of_one_s_own_price_the_cells(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(default_path().read_text().replace("[books.paper]", "[books.mine]").replace(
+        "[[books.paper.entries]]", "[[books.mine.entries]]").split("# The paper's WLP study made small")[0]
+    )  # fmt: skip
+    scenario = _scenario(task="wlp", price_book="mine", prices=str(path))
+    (cell, *_) = scenarios.cells(scenario)
+    assert cell.initial_usd == pytest.approx(300 * 0.26)
 
 
 def test_a_larger_budget_added_later_redoes_no_model():

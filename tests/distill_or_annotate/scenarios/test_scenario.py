@@ -24,6 +24,7 @@ def test_a_scenario_can_not_be_changed():
     [
         ("name", "Quick start", "Scenario.name: received 'Quick start'"),
         ("task", "", "base task"),
+        ("task_module", "my-tasks.reviews", "Scenario.task_module: received 'my-tasks.reviews'; .* dotted name"),
         ("mode", "papr", "did you mean 'paper'.*allowed: paper, fair"),
         ("strategies", ("anotate",), "did you mean 'annotate'"),
         ("strategies", "distill", "a tuple"),

@@ -3,7 +3,8 @@
 import difflib
 import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import seqio
 import tensorflow as tf
@@ -15,11 +16,12 @@ from distill_or_annotate.tasks.sources import RowsDataSource
 from distill_or_annotate.tasks.spec import TaskSpec
 
 # Modules of ours that register a base task when imported, so that a name suffices.
+_PUBLISHED = ("fever", "multipit_gen", "multipit_id", "natural_questions", "stanceosaurus", "wlp")
 HOMES = {
     "mini": "distill_or_annotate.tasks.mini.task",
     "mini_cls": "distill_or_annotate.tasks.mini.task",
-    "wlp": "distill_or_annotate.tasks.wlp",
     "wlp_mini": "distill_or_annotate.tasks.wlp",
+    **{f"{name}{mode}": f"distill_or_annotate.tasks.{name}" for name in _PUBLISHED for mode in ("", "_paper")},
 }
 
 _SPECS: dict[str, TaskSpec] = {}
@@ -54,15 +56,16 @@ def register(spec: TaskSpec) -> str:
         feature = seqio.Feature(vocabulary=spec.vocabulary(), add_eos=True)
         seqio.TaskRegistry.add(
             spec.name,
-            source=RowsDataSource(spec.rows, spec.available_splits),
+            source=RowsDataSource(spec.rows, spec.available_splits, spec.several_answers),
             preprocessors=[
-                functools.partial(_to_features, prefix=spec.prefix),
+                functools.partial(_to_features, prefix=spec.prefix, several_answers=spec.several_answers),
                 seqio.preprocessors.tokenize,
                 seqio.CacheDatasetPlaceholder(),
                 # After trimming, so that a cut sequence still ends.
                 seqio.preprocessors.append_eos_after_trim,
             ],
             output_features={"inputs": feature, "targets": feature},
+            postprocess_fn=accepted_answers if spec.several_answers else None,
             metric_fns=[_metric_fn(spec), *spec.metric_fns],
         )
         _SPECS[spec.name] = spec
@@ -164,18 +167,32 @@ def truncations(name: str, split: str = "train") -> Truncations:
     )
 
 
-def _to_features(dataset: tf.data.Dataset, prefix: str) -> tf.data.Dataset:
-    return dataset.map(
-        lambda row: {"inputs": tf.strings.join([prefix, row["source"]]), "targets": row["target"]},
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+def accepted_answers(text: str, example: Mapping[str, Any] | None = None, is_target: bool = False) -> str | list[str]:
+    """Gives the metric all accepted answers in place of the one target (SeqIO's `postprocess_fn`).
+
+    Args:
+      text: a decoded prediction or target.
+      example: the example, with its `answers`.
+      is_target: whether `text` is the target.
+    Returns:
+      A prediction as it is; of a target, the list of accepted answers.
+    """
+    if not is_target or not example or "answers" not in example:
+        return text
+    return [tf.compat.as_text(answer) for answer in example["answers"]]
+
+
+def _to_features(dataset: tf.data.Dataset, prefix: str, several_answers: bool) -> tf.data.Dataset:
+    def features(row):
+        answers = {"answers": row["answers"]} if several_answers else {}
+        return {"inputs": tf.strings.join([prefix, row["source"]]), "targets": row["target"], **answers}
+
+    return dataset.map(features, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _metric_fn(spec: TaskSpec):
     # SeqIO tells a metric's kind by the names of its arguments.
-    task_scorer = Scorer(spec.metric, labels=spec.labels, mode=spec.mode)
-
     def task_metric(targets, predictions):
-        return task_scorer.scores(targets, predictions)
+        return Scorer(spec.metric, labels=spec.labels, mode=spec.mode).scores(targets, predictions)
 
     return task_metric

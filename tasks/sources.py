@@ -37,10 +37,17 @@ class RowsDataSource(seqio.DataSource):
     Args:
       rows_fn: split to its rows, each with `source` and `target`.
       splits: the splits, or a function that finds them out when asked.
+      several_answers: whether examples carry `answers`, all accepted targets; of a row without `targets`, its target.
     """
 
-    def __init__(self, rows_fn: Callable[[str], Sequence[Row]], splits: Sequence[str] | Callable[[], Sequence[str]]):
+    def __init__(
+        self,
+        rows_fn: Callable[[str], Sequence[Row]],
+        splits: Sequence[str] | Callable[[], Sequence[str]],
+        several_answers: bool = False,
+    ):
         self._rows_fn = rows_fn
+        self._parse = _parse_with_answers if several_answers else _parse
         self._find_splits = splits if callable(splits) else lambda: splits
         # The last list of rows and its file, by split: an identical list need not be hashed again.
         self._written: dict[str, tuple[Sequence[Row], pathlib.Path]] = {}
@@ -103,13 +110,13 @@ class RowsDataSource(seqio.DataSource):
           use_cached: unused.
           num_epochs: unused.
         Returns:
-          A dataset of `{'source': string, 'target': string}`.
+          A dataset of `{'source': string, 'target': string}`, with `'answers': string [answers]` if asked for.
         """
         del shuffle, seed, sequence_length, use_cached, num_epochs
         dataset = tf.data.TFRecordDataset(self.list_shards(split))
         if shard_info:
             dataset = dataset.shard(shard_info.num_shards, shard_info.index)
-        return dataset.map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _rows(self, split: str) -> Sequence[Row]:
         if split not in self.splits:
@@ -124,7 +131,7 @@ def materialise(rows: Sequence[Row]) -> pathlib.Path:
     """Writes rows to the cache folder, unless the same rows are there already.
 
     Args:
-      rows: rows with `source` and `target`.
+      rows: rows with `source` and `target`, and `targets` where there are several.
     Returns:
       The TFRecord file; its name is a hash of its content.
     """
@@ -152,11 +159,20 @@ def materialise(rows: Sequence[Row]) -> pathlib.Path:
 
 
 def _serialise(row: Row) -> bytes:
+    # `targets` only where it stands in the row: other rows keep the bytes, and so the file names, that they had.
+    values = {field: [row[field]] for field in FIELDS} | ({"targets": row["targets"]} if "targets" in row else {})
     features = {
-        field: tf.train.Feature(bytes_list=tf.train.BytesList(value=[row[field].encode("utf-8")])) for field in FIELDS
+        field: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode("utf-8") for text in texts]))
+        for field, texts in values.items()
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
 def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
     return tf.io.parse_single_example(record, {field: tf.io.FixedLenFeature([], tf.string) for field in FIELDS})
+
+
+def _parse_with_answers(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    row = _parse(record)
+    targets = tf.io.parse_single_example(record, {"targets": tf.io.VarLenFeature(tf.string)})["targets"].values
+    return row | {"answers": tf.cond(tf.size(targets) > 0, lambda: targets, lambda: row["target"][tf.newaxis])}

@@ -1,5 +1,7 @@
 """Rows in the released form: JSON lines that hold a string `source` and a string `target`.
 
+Where several answers are right, `targets` lists them all, the target first.
+
 A row that cannot be used stops the reading with file, line and field, since a silently shorter training set changes
 what every later dollar is said to buy. `on_bad_row='skip'` goes on and hands back what it left out.
 """
@@ -9,8 +11,16 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any, NotRequired, TypedDict
 
-Row = dict[str, str]
+
+class Row(TypedDict):
+    """A source, its target and, only where there are several, all accepted targets."""
+
+    source: str
+    target: str
+    targets: NotRequired[list[str]]
+
 
 DATA_DIR_VARIABLE = "DOA_DATA_DIR"
 FIELDS = ("source", "target")
@@ -48,7 +58,7 @@ class RowFile:
 
     Args:
       path: the file.
-      rows: the usable rows, in file order, with the fields `source` and `target` only.
+      rows: the usable rows, in file order, with the fields `source`, `target` and, where there are several, `targets`.
       skipped: the rows left out; empty unless read with `on_bad_row='skip'`.
     """
 
@@ -119,8 +129,9 @@ def read_split(prefix: str, split: str, on_bad_row: str = "stop") -> list[Row]:
 def read_rows(path: str | os.PathLike, on_bad_row: str = "stop") -> RowFile:
     """Reads one file of JSON lines.
 
-    Fields other than `source` and `target` are dropped; blank lines are passed over. An empty target is a row (in WLP
-    a sentence without entities), an empty source is not.
+    Fields other than `source`, `target` and `targets` are dropped; blank lines are passed over. An empty target is a
+    row (in WLP a sentence without entities), an empty source is not. `targets` may be absent; where it is there, it
+    lists all accepted answers, the target first.
 
     Args:
       path: the file, in UTF-8.
@@ -172,15 +183,36 @@ def _parse(path: str | os.PathLike, line: int, raw: bytes) -> Row:
     for field in FIELDS:
         if field not in value:
             raise RowError(path, line, field, f"missing; the row has {sorted(value)}")
-        if not isinstance(value[field], str):
-            raise RowError(path, line, field, f"a string is needed, received {type(value[field]).__name__}")
-        try:
-            value[field].encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise RowError(path, line, field, "holds half of a surrogate pair, which UTF-8 cannot carry") from error
+        _check_text(path, line, field, value[field])
     if not value["source"].strip():
         raise RowError(path, line, "source", "empty; the model would have nothing to read")
-    return {field: value[field] for field in FIELDS}
+    row: Row = {"source": value["source"], "target": value["target"]}
+    if "targets" in value:
+        answers = _answers(path, line, value)
+        if len(answers) > 1:
+            row["targets"] = answers
+    return row
+
+
+def _answers(path: str | os.PathLike, line: int, value: dict[str, Any]) -> list[str]:
+    answers = value["targets"]
+    if not isinstance(answers, list):
+        raise RowError(path, line, "targets", f"a list of strings is needed, received {type(answers).__name__}")
+    for answer in answers:
+        _check_text(path, line, "targets", answer)
+    if not answers or answers[0] != value["target"]:
+        first = repr(answers[0]) if answers else "nothing"
+        raise RowError(path, line, "targets", f"starts with {first}; its first must be the target, {value['target']!r}")
+    return list(dict.fromkeys(answers))
+
+
+def _check_text(path: str | os.PathLike, line: int, field: str, text: Any) -> None:
+    if not isinstance(text, str):
+        raise RowError(path, line, field, f"a string is needed, received {type(text).__name__}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowError(path, line, field, "holds half of a surrogate pair, which UTF-8 cannot carry") from error
 
 
 def _excerpt(text: str, n_characters: int = 60) -> str:

@@ -32,6 +32,9 @@ def test_bleu_of_a_sentence_by_hand():
 def test_short_copy_is_a_copy_in_fair_mode_only():
     assert sentence_bleu("Good morning", "Good morning") == pytest.approx(1.0)
     assert sentence_bleu("Good morning", "Good morning", effective_order=False) == 0.0
+    assert FAIR.scores(["Good morning"], ["Good morning"], ["Good morning"])["chrf_ibleu"] == 0.0
+    # The paper's reference adds 1e-5 to both of two whole parts.
+    assert PAPER.scores(["Good morning"], ["Good morning"])["chrf_ibleu"] == pytest.approx(100.001)
 
 
 def test_chrf_by_hand():

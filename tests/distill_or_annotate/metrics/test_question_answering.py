@@ -30,6 +30,7 @@ EXAMPLES = st.lists(st.tuples(st.lists(TEXTS, min_size=1, max_size=3), TEXTS), m
         ("athena", "athena"),
         # Only ASCII marks are removed; v1.1 keeps these.
         ("“Paris” –", "“paris” –"),
+        ("day–the–night", "day– –night"),
     ],
 )
 def test_answers_are_normalised_as_in_squad(text, normalised):

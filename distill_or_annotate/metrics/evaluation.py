@@ -1,7 +1,7 @@
 """One way to score a task: for the SeqIO task while it trains, for the pipeline and for `doa evaluate` afterwards."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from distill_or_annotate.metrics.kinds import METRICS, Batch, Row
 
 MODES = ("fair", "paper")
 
-Target = str | Sequence[str]
+Target = str | Sequence[str] | Row
 
 
 def accepted(row: Row) -> list[str]:
@@ -25,6 +25,8 @@ def accepted(row: Row) -> list[str]:
 
 
 def _answers(target: Target) -> tuple[str, ...]:
+    if isinstance(target, Mapping):
+        target = accepted(target)
     answers = (target,) if isinstance(target, str) else tuple(target) if isinstance(target, Sequence) else ()
     if not answers or not all(isinstance(answer, str) for answer in answers):
         raise ValueError(f"targets: a string or a list of at least one string is needed, received {target!r}")
@@ -55,6 +57,7 @@ class Scorer:
         self._metric = METRICS[metric]
         self.labels, self.mode = tuple(labels), mode
         self.metric = self._metric.headline[mode]
+        self.needs_sources = mode in self._metric.needs_sources
 
     def counts(
         self, targets: Sequence[Target], predictions: Sequence[str], sources: Sequence[str] | None = None
@@ -62,9 +65,10 @@ class Scorer:
         """Counts example by example.
 
         Args:
-          targets: gold targets, [n], each a string or the list of all accepted ones, the target proper first.
+          targets: gold targets, [n], each a string, the list of all accepted ones with the target proper first, or a
+            row with `source`, `target` and optionally `targets`.
           predictions: predictions, [n].
-          sources: sources, [n]; only `chrf_ibleu` in fair mode needs them.
+          sources: sources, [n], of targets that are no rows; needed where `needs_sources`.
         Returns:
           [n, k] float64; scores are functions of its sum over examples.
         Raises:
@@ -76,6 +80,8 @@ class Scorer:
                 f"received {len(targets)} targets and {len(predictions)} predictions{also}; numbers must be equal"
             )
         answers = [_answers(target) for target in targets]
+        if sources is None and targets and all(isinstance(target, Mapping) for target in targets):
+            sources = [target["source"] for target in targets]
         return self._metric.counts(Batch(answers, predictions, sources, self.labels, self.mode))
 
     def headline(self, sums: np.ndarray) -> np.ndarray:
@@ -94,24 +100,13 @@ class Scorer:
         """Scores predictions.
 
         Args:
-          targets: gold targets, [n], n at least 1, each a string or the list of all accepted ones.
+          targets: gold targets, [n], n at least 1, as in `counts`.
           predictions: predictions, [n].
-          sources: sources, [n]; only `chrf_ibleu` in fair mode needs them.
+          sources: sources, [n], of targets that are no rows; needed where `needs_sources`.
         Returns:
           All parts in percent, the one named `metric` among them.
         """
         return self.parts(self.counts(targets, predictions, sources).sum(0))
-
-    def scores_of_rows(self, rows: Sequence[Row], predictions: Sequence[str]) -> dict[str, float]:
-        """Scores predictions of whole rows; what a SeqIO metric calls when targets are postprocessed into rows.
-
-        Args:
-          rows: rows with `source`, `target` and optionally `targets` (all accepted answers), [n], n at least 1.
-          predictions: predictions, [n].
-        Returns:
-          All parts in percent, the one named `metric` among them.
-        """
-        return self.scores([accepted(row) for row in rows], predictions, [row["source"] for row in rows])
 
     def parts(self, sums: np.ndarray) -> dict[str, float]:
         """Returns all parts of summed counts.
@@ -175,13 +170,10 @@ def evaluate(
     """
     if not rows:
         raise ValueError("rows: received none; a score needs at least one example")
-    targets, sources = [accepted(row) for row in rows], [row["source"] for row in rows]
-    counts = scorer.counts(targets, predictions, sources)
+    counts = scorer.counts(rows, predictions)
     parts = scorer.parts(counts.sum(0))
     score = parts[scorer.metric]
-    floor_counts = {
-        name: scorer.counts(targets, answers, sources) for name, answers in scorer.floors(rows, train_rows).items()
-    }
+    floor_counts = {name: scorer.counts(rows, answers) for name, answers in scorer.floors(rows, train_rows).items()}
     floor_scores = {name: float(scorer.headline(each.sum(0))) for name, each in floor_counts.items()}
 
     def score_systems(sums: np.ndarray) -> np.ndarray:

@@ -55,6 +55,7 @@ class Metric:
       counts: a batch to per-example counts [n, k].
       parts: (summed counts [..., k], mode) to parts [...].
       invalid: (prediction, labels in upper case) to whether it is outside the task's form.
+      needs_sources: modes in which it cannot score without the sources.
       needs_labels: whether it cannot score without entity types or label words.
       constant_labels: whether each label by itself is an answer, so that it makes a floor.
       learner: (rows, train rows, labels) to predictions of a cheap learner, by name; None where there is none.
@@ -65,6 +66,7 @@ class Metric:
     counts: Callable[[Batch], np.ndarray]
     parts: Callable[[np.ndarray, str], dict[str, np.ndarray]]
     invalid: Callable[[str, frozenset[str]], bool]
+    needs_sources: frozenset[str] = frozenset()
     needs_labels: bool = True
     constant_labels: bool = False
     learner: tuple[str, Callable[[Sequence[Row], Sequence[Row], Sequence[str]], list[str]]] | None = None
@@ -120,6 +122,7 @@ METRICS = {
         counts=lambda b: generation.chrf_ibleu_counts(b.answers, b.predictions, b.sources, b.mode),
         parts=lambda sums, mode: generation.chrf_ibleu_parts(sums),
         invalid=_is_empty,
+        needs_sources=frozenset({"fair"}),
         needs_labels=False,
         lower_is_better=frozenset({"self_bleu", "copied"}),
     ),

@@ -105,7 +105,7 @@ def test_targets_may_be_strings_or_lists_of_accepted_ones():
 def test_rows_score_as_their_fields_do():
     rows = [{"source": "who?", "target": "Ann", "targets": ["Ann", "Ann Lee"]}, {"source": "when?", "target": "1989"}]
     scores = Scorer("token_f1").scores([["Ann", "Ann Lee"], "1989"], ["Lee", "no"])
-    assert Scorer("token_f1").scores_of_rows(rows, ["Lee", "no"]) == scores
+    assert Scorer("token_f1").scores(rows, ["Lee", "no"]) == scores
     assert evaluate(Scorer("token_f1"), rows, ["Lee", "no"])["parts"] == scores
     # One word of two, against one: 2/3 and nothing.
     assert scores["token_f1"] == pytest.approx(100 / 3)
@@ -126,3 +126,11 @@ def test_headline_is_a_part_of_which_more_is_better(name, mode):
     parts = scorer.scores(targets, targets, ["a question"])
     assert scorer.metric in parts and scorer.metric not in METRICS[name].lower_is_better
     assert METRICS[name].lower_is_better <= set(parts)
+
+
+def test_rows_bring_the_sources_that_a_metric_needs():
+    scorer = Scorer("chrf_ibleu")
+    row = {"source": "a storm hit the coast", "target": "a storm hit the coast"}
+    assert scorer.needs_sources and not Scorer("chrf_ibleu", mode="paper").needs_sources
+    assert scorer.scores([row], [row["source"]])["copied"] == 100.0
+    assert not any(Scorer(name, LABELS).needs_sources for name in METRICS if name != "chrf_ibleu")

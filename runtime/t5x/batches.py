@@ -3,17 +3,15 @@
 SeqIO and TensorFlow are imported inside functions: they take seconds, and the step itself needs neither.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import difflib
 import importlib
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,34 +22,13 @@ from jax.sharding import NamedSharding
 from t5x.run_configs import DatasetConfig
 
 Batch = Mapping[str, jax.Array]
-_READ_AHEAD_BATCHES = 2
 
 
-class GetDatasetCallable(Protocol):
-    """What `train.train` takes as `get_dataset_fn`: see `get_dataset`."""
+GetDatasetCallable = Callable[..., Any]
+"""What `train.train` takes as `get_dataset_fn`; signature and meaning of `get_dataset`."""
 
-    def __call__(
-        self,
-        cfg: DatasetConfig,
-        shard_id: int,
-        num_shards: int,
-        feature_converter_cls: Callable[..., Any],
-        num_epochs: int | None = None,
-        continue_from_last_checkpoint: bool = False,
-    ) -> Any: ...
-
-
-class GetEvalDatasetCallable(Protocol):
-    """What `train.train` takes as `train_eval_get_dataset_fn`: see `get_training_eval_datasets`."""
-
-    def __call__(
-        self,
-        cfg: DatasetConfig,
-        shard_id: int,
-        num_shards: int,
-        eval_steps: int,
-        feature_converter_cls: Callable[..., Any],
-    ) -> Mapping[str, Any]: ...
+GetEvalDatasetCallable = Callable[..., Mapping[str, Any]]
+"""What `train.train` takes as `train_eval_get_dataset_fn`; signature and meaning of `get_training_eval_datasets`."""
 
 
 def import_module(module: str) -> None:
@@ -289,7 +266,7 @@ def place_batch(batch: Mapping[str, np.ndarray], partitioner: Any) -> dict[str, 
     sharding = NamedSharding(partitioner.mesh, partitioner.data_partition_spec)
     if jax.process_count() == 1:
         return jax.device_put(dict(batch), sharding)
-    shards = partitioner.get_data_layout().num_shards
+    shards = partitioner.data_shards
     return {
         name: jax.make_array_from_process_local_data(sharding, array, (array.shape[0] * shards, *array.shape[1:]))
         for name, array in batch.items()
@@ -312,122 +289,51 @@ def iterate_batches(dataset: Any, partitioner: Any) -> Iterator[dict[str, jax.Ar
 
 
 class TrainIterator:
-    """Iterator of global batches that reads ahead in a thread and can be saved at the batch last handed out.
+    """Iterator of global batches that reads one ahead in a thread and can be saved at the batch last handed out.
 
     Args:
       dataset: a `tf.data.Dataset` of dictionaries of tensors, or an iterator of dictionaries of arrays.
       partitioner: see `place_batch`.
-      num_shards: processes' data shards that make up a global batch.
       save_state: whether `save` writes the state of the tf.data iterator, and not only the count of batches.
       provenance: JSON-ready facts stored with the position, such as the seed of shuffling.
+
+    Attributes:
+      consumed_batches: batches handed out since the beginning of the data.
     """
 
     def __init__(
-        self,
-        dataset: Any,
-        partitioner: Any,
-        *,
-        num_shards: int = 1,
-        save_state: bool = False,
-        provenance: Mapping[str, Any] | None = None,
+        self, dataset: Any, partitioner: Any, *, save_state: bool = False, provenance: Mapping[str, Any] | None = None
     ) -> None:
         self._dataset = dataset
         self._is_tf = hasattr(dataset, "as_numpy_iterator")
         self._partitioner = partitioner
-        self._num_shards = num_shards
         self._save_state = save_state and self._is_tf
-        self._provenance = dict(provenance or {})
-        self._consumed_batches = 0
+        self.provenance = dict(provenance or {})
+        self.consumed_batches = 0
         self._source: Any = None
-        # Host copies stay beside the device arrays, so that `save` can store what was read ahead.
-        self._ahead: collections.deque[tuple[dict[str, np.ndarray], dict[str, jax.Array]]] = collections.deque()
-        self._changed = threading.Condition()
-        self._pulling = threading.Lock()
-        self._failure: BaseException | None = None
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._reader = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="t5x-batches")
+        # The batch read ahead, and the host's copy of it: `save` stores what the iterator's state has passed.
+        self._ahead: concurrent.futures.Future | None = None
+        self._ahead_on_host: dict[str, np.ndarray] = {}
 
     @property
     def element_spec(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Feature to shape and dtype of the global batch."""
-        if self._is_tf:
-            return {
-                name: jax.ShapeDtypeStruct(
-                    (spec.shape[0] * self._num_shards, *spec.shape[1:]), spec.dtype.as_numpy_dtype
-                )
-                for name, spec in self._dataset.element_spec.items()
-            }
-        return {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in self.peek().items()}
+        if not self._is_tf:
+            return {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in self.peek_async().result().items()}
+        shards = self._partitioner.data_shards
+        return {
+            name: jax.ShapeDtypeStruct((spec.shape[0] * shards, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+            for name, spec in self._dataset.element_spec.items()
+        }
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Facts stored with the position."""
-        return dict(self._provenance)
-
-    @property
-    def consumed_batches(self) -> int:
-        """Batches handed out since the beginning of the data."""
-        return self._consumed_batches
-
-    def _start(self) -> None:
-        if self._thread is None and not self._closed:
-            if self._source is None:
-                self._source = iter(self._dataset)
-            self._thread = threading.Thread(target=self._read_ahead, name="t5x-batches", daemon=True)
-            self._thread.start()
-
-    def _pull(self) -> dict[str, np.ndarray]:
+    def _read(self) -> dict[str, jax.Array]:
+        if self._source is None:
+            self._source = iter(self._dataset)
+        self._ahead_on_host = {}
         batch = next(self._source)
-        return {name: value.numpy() if self._is_tf else np.asarray(value) for name, value in batch.items()}
-
-    def _read_ahead(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or len(self._ahead) < _READ_AHEAD_BATCHES)
-                if self._closed:
-                    return
-            try:
-                # Reading and appending are one step for `save`, which takes the same lock.
-                with self._pulling:
-                    host = self._pull()
-                    pair = (host, place_batch(host, self._partitioner))
-                    with self._changed:
-                        self._ahead.append(pair)
-                        self._changed.notify_all()
-            except BaseException as error:  # handed to the consumer, StopIteration included
-                with self._changed:
-                    self._failure = error
-                    self._changed.notify_all()
-                return
-
-    def _first(self) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:
-        self._start()
-        self._changed.wait_for(lambda: self._ahead or self._failure is not None or self._closed)
-        if self._ahead:
-            return self._ahead[0]
-        if self._closed:
-            raise ValueError("This TrainIterator is closed.")
-        if isinstance(self._failure, StopIteration) and self._consumed_batches == 0:
-            raise ValueError(
-                "The training data yields no batch: the split is empty, or smaller than one batch of one shard."
-            )
-        raise self._failure
-
-    def __iter__(self) -> "TrainIterator":
-        return self
-
-    def __next__(self) -> dict[str, jax.Array]:
-        with self._changed:
-            _, batch = self._first()
-            self._ahead.popleft()
-            self._consumed_batches += 1
-            self._changed.notify_all()
-        return batch
-
-    def peek(self) -> dict[str, jax.Array]:
-        """The next batch, which stays in the iterator."""
-        with self._changed:
-            return self._first()[1]
+        self._ahead_on_host = {name: x.numpy() if self._is_tf else np.asarray(x) for name, x in batch.items()}
+        return place_batch(self._ahead_on_host, self._partitioner)
 
     def peek_async(self) -> concurrent.futures.Future:
         """Starts to read in the background.
@@ -435,36 +341,43 @@ class TrainIterator:
         Returns:
           A future of the next batch, which stays in the iterator.
         """
-        self._start()
-        future: concurrent.futures.Future = concurrent.futures.Future()
+        if self._ahead is None:
+            self._ahead = self._reader.submit(self._read)
+        return self._ahead
 
-        def wait() -> None:
-            try:
-                future.set_result(self.peek())
-            except BaseException as error:
-                future.set_exception(error)
+    def __iter__(self) -> "TrainIterator":
+        return self
 
-        threading.Thread(target=wait, name="t5x-first-batch", daemon=True).start()
-        return future
+    def __next__(self) -> dict[str, jax.Array]:
+        try:
+            batch = self.peek_async().result()
+        except StopIteration:
+            if self.consumed_batches:
+                raise
+            raise ValueError(
+                "The training data yields no batch: the split is empty, or smaller than one batch of one shard."
+            ) from None
+        self.consumed_batches += 1
+        self._ahead = self._reader.submit(self._read)
+        return batch
 
     def save(self, prefix: str) -> None:
         """Writes the position after the last batch handed out.
 
         Args:
           prefix: path without extension; `.json` (count and provenance) is written, and with `save_state` also the
-            tf.data iterator's files and `.ahead.npz`, the batches already read but not handed out.
+            tf.data iterator's files and `.ahead.npz`, the batch already read but not handed out.
         """
-        with self._pulling, self._changed:
-            position = {"batches": self._consumed_batches, **self._provenance}
-            if self._save_state and self._source is not None:
-                import tensorflow as tf
+        position = {"batches": self.consumed_batches, **self.provenance}
+        if self._save_state and self._ahead is not None:
+            import tensorflow as tf
 
-                tf.train.Checkpoint(ds=self._source).write(os.fspath(prefix))
-                ahead = {f"{i}/{k}": v for i, (host, _) in enumerate(self._ahead) for k, v in host.items()}
-                np.savez(f"{os.fspath(prefix)}.ahead.npz", **ahead)
-                position["iterator_state"] = True
-            with open(f"{os.fspath(prefix)}.json", "w", encoding="utf-8") as file:
-                json.dump(position, file)
+            concurrent.futures.wait([self._ahead])
+            tf.train.Checkpoint(ds=self._source).write(os.fspath(prefix))
+            np.savez(f"{os.fspath(prefix)}.ahead.npz", **self._ahead_on_host)
+            position["iterator_state"] = True
+        with open(f"{os.fspath(prefix)}.json", "w", encoding="utf-8") as file:
+            json.dump(position, file)
 
     def restore(self, prefix: str) -> None:
         """Moves to a saved position: by the iterator's state if it was stored, else by skipping batches.
@@ -475,60 +388,36 @@ class TrainIterator:
         Raises:
           ValueError: when batches have been read already, or the stored state does not fit this data set.
         """
-        if self._thread is not None or self._source is not None:
+        if self._ahead is not None:
             raise ValueError("Restore a TrainIterator before the first batch is read.")
         prefix = os.fspath(prefix)
         with open(f"{prefix}.json", encoding="utf-8") as file:
             position = json.load(file)
-        self._consumed_batches = int(position["batches"])
+        self.consumed_batches = int(position["batches"])
+        self._source = iter(self._dataset)
         if position.get("iterator_state") and self._is_tf and os.path.isfile(f"{prefix}.index"):
             import tensorflow as tf
 
-            self._source = iter(self._dataset)
             try:
                 tf.train.Checkpoint(ds=self._source).read(prefix).assert_consumed()
             except Exception as error:  # TensorFlow's many kinds, none of which names the folder
                 raise ValueError(f"The data iterator's state {prefix}.* does not fit this data set: {error}") from error
             with np.load(f"{prefix}.ahead.npz", allow_pickle=False) as stored:
-                rows: dict[int, dict[str, np.ndarray]] = {}
-                for key in stored.files:
-                    index, name = key.split("/", 1)
-                    rows.setdefault(int(index), {})[name] = stored[key]
-            for index in sorted(rows):
-                self._ahead.append((rows[index], place_batch(rows[index], self._partitioner)))
-        elif self._consumed_batches:
-            logging.info("Skipping %d batches of training data.", self._consumed_batches)
-            if self._is_tf:
-                self._source = iter(self._dataset.skip(self._consumed_batches))
-            else:
-                self._source = iter(self._dataset)
-                for _ in range(self._consumed_batches):
-                    next(self._source)
-
-    def reset(self) -> None:
-        """Starts the data from its beginning again."""
-        self.close()
-        self._ahead.clear()
-        self._source, self._failure, self._thread, self._closed = None, None, None, False
-        self._consumed_batches = 0
+                self._ahead_on_host = dict(stored)
+            if self._ahead_on_host:
+                self._ahead = self._reader.submit(place_batch, self._ahead_on_host, self._partitioner)
+        elif self.consumed_batches:
+            logging.info("Skipping %d batches of training data.", self.consumed_batches)
+            for _ in range(self.consumed_batches):
+                next(self._source)
 
     def close(self) -> None:
         """Ends the reading thread; idempotent."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._reader.shutdown(wait=True, cancel_futures=True)
 
 
 def prepare_train_iter(
-    train_iter: Any,
-    *,
-    partitioner: Any,
-    data_layout: Any = None,
-    checkpoint_cfg: Any = None,
-    provenance: Mapping[str, Any] | None = None,
+    train_iter: Any, *, partitioner: Any, checkpoint_cfg: Any = None, provenance: Mapping[str, Any] | None = None
 ) -> Any:
     """Turns a data set into an iterator of global batches.
 
@@ -536,7 +425,6 @@ def prepare_train_iter(
       train_iter: a `tf.data.Dataset`, an iterable of dictionaries of arrays, or an iterator that offers `peek_async`
         and `element_spec` already (returned as it is).
       partitioner: see `place_batch`.
-      data_layout: the partitioner's layout of the batch; None asks the partitioner.
       checkpoint_cfg: its `save.save_dataset` decides whether the iterator's state is saved.
       provenance: see `TrainIterator`.
 
@@ -546,11 +434,4 @@ def prepare_train_iter(
     if hasattr(train_iter, "peek_async") and hasattr(train_iter, "element_spec"):
         return train_iter
     save = getattr(checkpoint_cfg, "save", None)
-    layout = data_layout if data_layout is not None else partitioner.get_data_layout()
-    return TrainIterator(
-        train_iter,
-        partitioner,
-        num_shards=layout.num_shards,
-        save_state=bool(save and save.save_dataset),
-        provenance=provenance,
-    )
+    return TrainIterator(train_iter, partitioner, save_state=bool(save and save.save_dataset), provenance=provenance)

@@ -2,7 +2,6 @@
 
 import difflib
 import enum
-import json
 import os
 import re
 import shutil
@@ -260,27 +259,3 @@ def remove_unfinished(checkpoints_dir: str) -> list[str]:
     for name in names:
         shutil.rmtree(os.path.join(path, name), ignore_errors=True)
     return sorted(names)
-
-
-def read_json(path: str) -> dict | None:
-    """Reads a JSON object.
-
-    Args:
-      path: file, which may be missing.
-
-    Returns:
-      The object, or None when there is no such file.
-
-    Raises:
-      ValueError: naming the file, when it holds no JSON object.
-    """
-    if not os.path.isfile(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        try:
-            value = json.load(file)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} holds no valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} holds {type(value).__name__} where an object was expected.")
-    return value

@@ -5,6 +5,7 @@ the iterator's state when asked for). Arrays are written and read shard by shard
 """
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from t5x.checkpoint_utils import (  # noqa: F401  (public names of this module)
     get_step_from_checkpoint_dir,
     latest_step,
 )
-from t5x.restoring import FallbackState, restore_state_dict
+from t5x.restoring import FallbackState, read_whole, restore_state_dict
 
 _STATE_ITEM = "state"
 _DATASET_ITEM = "dataset"
@@ -88,8 +89,18 @@ def read_dataset_position(checkpoint_dir: str) -> dict | None:
 
     Returns:
       The JSON object that `TrainIterator.save` wrote for this process, or None when the checkpoint has none.
+
+    Raises:
+      ValueError: naming the file, when it is damaged.
     """
-    return checkpoint_utils.read_json(_dataset_prefix(os.path.join(checkpoint_dir, _DATASET_ITEM)) + ".json")
+    path = _dataset_prefix(os.path.join(checkpoint_dir, _DATASET_ITEM)) + ".json"
+    if not os.path.isfile(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} holds no valid JSON: {error}.") from error
 
 
 def _cast_target(state_dict: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
@@ -114,17 +125,11 @@ class OrbaxCheckpointManagerInterface:
       dataset_iterator: saved with each checkpoint when given; offers `save(path)` and `restore(path)`.
       save_dtype: dtype in which parameters are stored; None keeps theirs.
       restore_dtype: dtype in which parameters are restored; None keeps the stored one.
-      keep: number of newest (or best) checkpoints to keep; None keeps all. Pinned ones are never removed or counted.
+      keep: number of newest checkpoints to keep; None keeps all. Pinned ones are never removed or counted.
       period: `should_save` is true at multiples of it.
       checkpoint_steps: further steps at which `should_save` is true.
       keep_dataset_checkpoints: number of newest checkpoints whose iterator state is kept; None keeps all.
       force_keep_period: checkpoints at multiples of it are never removed.
-      metric_name_to_monitor: keep the best instead of the newest, by this metric (`run/tag`, see `metric_reader`).
-      metric_mode: `max` or `min`.
-      keep_checkpoints_without_metrics: whether checkpoints without a value are exempt from removal.
-
-    Raises:
-      ValueError: for an unknown `metric_mode`.
     """
 
     def __init__(
@@ -140,12 +145,7 @@ class OrbaxCheckpointManagerInterface:
         checkpoint_steps: Sequence[int] | None = None,
         keep_dataset_checkpoints: int | None = None,
         force_keep_period: int | None = None,
-        metric_name_to_monitor: str | None = None,
-        metric_mode: str = "max",
-        keep_checkpoints_without_metrics: bool = True,
     ) -> None:
-        if metric_mode not in ("max", "min"):
-            raise ValueError(f"metric_mode is {metric_mode!r}; allowed: 'max', 'min'.")
         self._directory = os.path.abspath(os.fspath(directory))
         self._train_state = train_state
         self._partitioner = partitioner
@@ -157,9 +157,6 @@ class OrbaxCheckpointManagerInterface:
         self._checkpoint_steps = frozenset(checkpoint_steps or ())
         self._keep_dataset_checkpoints = keep_dataset_checkpoints
         self._force_keep_period = force_keep_period
-        self._metric_name = metric_name_to_monitor
-        self._metric_mode = metric_mode
-        self._keep_without_metrics = keep_checkpoints_without_metrics
         self._checkpointer: ocp.AsyncCheckpointer | None = None
         self._prunable = False
 
@@ -241,21 +238,9 @@ class OrbaxCheckpointManagerInterface:
         if self._keep is None:
             return
         candidates = [s for s in steps if not (self._force_keep_period and s % self._force_keep_period == 0)]
-        for step in self._too_many(candidates):
+        for step in candidates[: -self._keep]:
             logging.info("Removing checkpoint %s.", self._path(step))
             checkpoint_utils.remove_checkpoint_dir(self._path(step))
-
-    def _too_many(self, steps: Sequence[int]) -> list[int]:
-        """Those of ascending steps that the policy gives up; never the newest, from which a run resumes."""
-        if self._metric_name is None or len(steps) < 2:
-            return list(steps[: -self._keep])
-        from t5x import metric_reader  # reads event files with TensorFlow, which is slow to import
-
-        values = metric_reader.read_metric(self._directory, self._metric_name)
-        older = steps[:-1]
-        without = [] if self._keep_without_metrics else [s for s in older if s not in values]
-        ranked = sorted((s for s in older if s in values), key=values.__getitem__, reverse=self._metric_mode == "min")
-        return [*without, *ranked[: max(0, len(ranked) - self._keep)]]
 
     def _path(self, step: int) -> str:
         return get_checkpoint_dir(self._directory, step)
@@ -333,11 +318,8 @@ class Checkpointer(OrbaxCheckpointManagerInterface):
       partitioner: gives each leaf its sharding.
       checkpoints_dir: folder of checkpoints.
       dataset_iterator: saved with each checkpoint when given.
-      keep: number of newest checkpoints to keep; None keeps all.
       save_dtype: dtype in which parameters are stored.
-      restore_dtype: dtype in which parameters are restored; None keeps the stored one.
-      keep_dataset_checkpoints: number of newest checkpoints whose iterator state is kept.
-      **policy: further arguments of `OrbaxCheckpointManagerInterface`, by name.
+      **options: further arguments of `OrbaxCheckpointManagerInterface`, by name.
     """
 
     def __init__(
@@ -347,23 +329,10 @@ class Checkpointer(OrbaxCheckpointManagerInterface):
         checkpoints_dir: str,
         dataset_iterator: Any | None = None,
         *,
-        keep: int | None = None,
         save_dtype: Any | None = jnp.float32,
-        restore_dtype: Any | None = None,
-        keep_dataset_checkpoints: int | None = None,
-        **policy: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            checkpoints_dir,
-            train_state,
-            partitioner,
-            dataset_iterator,
-            save_dtype=save_dtype,
-            restore_dtype=restore_dtype,
-            keep=keep,
-            keep_dataset_checkpoints=keep_dataset_checkpoints,
-            **policy,
-        )
+        super().__init__(checkpoints_dir, train_state, partitioner, dataset_iterator, save_dtype=save_dtype, **options)
 
     def save(
         self,
@@ -390,44 +359,6 @@ class Checkpointer(OrbaxCheckpointManagerInterface):
         return saved
 
 
-class SaveBestCheckpointer(Checkpointer):
-    """A `Checkpointer` that keeps the best checkpoints by a metric, and always the newest.
-
-    Args:
-      train_state, partitioner, checkpoints_dir, dataset_iterator: see `Checkpointer`.
-      metric_name_to_monitor: `run/tag` of TensorBoard.
-      metric_mode: `max` or `min`.
-      keep_checkpoints_without_metrics: see `OrbaxCheckpointManagerInterface`.
-      force_keep_period: checkpoints at multiples of it are never removed.
-      **options: further arguments of `Checkpointer`, by name.
-    """
-
-    def __init__(
-        self,
-        train_state: Any,
-        partitioner: Any,
-        checkpoints_dir: str,
-        dataset_iterator: Any | None = None,
-        *,
-        metric_name_to_monitor: str = "train/accuracy",
-        metric_mode: str = "max",
-        keep_checkpoints_without_metrics: bool = True,
-        force_keep_period: int | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            train_state,
-            partitioner,
-            checkpoints_dir,
-            dataset_iterator,
-            metric_name_to_monitor=metric_name_to_monitor,
-            metric_mode=metric_mode,
-            keep_checkpoints_without_metrics=keep_checkpoints_without_metrics,
-            force_keep_period=force_keep_period,
-            **options,
-        )
-
-
 def load_t5x_checkpoint(
     path: str,
     step: int | None = None,
@@ -452,8 +383,6 @@ def load_t5x_checkpoint(
       ValueError: when there is no complete checkpoint of a format that this runtime reads.
     """
     del remap, lazy_parameters
-    from t5x.restoring import read_whole
-
     state_dict = read_whole(find_checkpoint(path, step))
     for fn in state_transformation_fns:
         state_dict = fn(state_dict, state_dict, is_resuming=False)

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,8 @@ from t5x import checkpoint_utils, checkpoints, state_utils
 from t5x import train_state as train_state_lib
 from t5x.run_configs import RestoreCheckpointConfig, SaveCheckpointConfig
 
-
-class InitFnCallable(Protocol):
-    """A model's `get_initial_variables`."""
-
-    def __call__(
-        self, rng: jax.Array, input_shapes: Mapping[str, Any], input_types: Mapping[str, Any] | None = None
-    ) -> Any: ...
-
-
-def _has_path(cfg: RestoreCheckpointConfig | None) -> bool:
-    return cfg is not None and bool(cfg.path)
+InitFnCallable = Callable[..., Any]
+"""A model's `get_initial_variables(rng, input_shapes, input_types=None)`."""
 
 
 def get_first_valid_restore_config_and_paths(
@@ -43,7 +34,7 @@ def get_first_valid_restore_config_and_paths(
       ValueError: when a folder of mode `latest` or `all` does not exist.
     """
     for cfg in restore_cfgs:
-        if not _has_path(cfg):
+        if cfg is None or not cfg.path:
             continue
         given = [cfg.path] if isinstance(cfg.path, str) else list(cfg.path)
         if cfg.mode == "specific":
@@ -100,25 +91,12 @@ def create_orbax_checkpoint_manager(
             "period": save_cfg.period,
             "checkpoint_steps": save_cfg.checkpoint_steps,
             "keep_dataset_checkpoints": save_cfg.keep_dataset_checkpoints,
-        } | _best_policy(save_cfg.checkpointer_cls)
+        }
     elif restore_cfg is not None:
         cls = restore_cfg.checkpoint_manager_cls
     if restore_cfg is not None and restore_cfg.dtype:
         options["restore_dtype"] = jnp.dtype(restore_cfg.dtype)
     return cls(directory=model_dir or ".", train_state=train_state, partitioner=partitioner, **options)
-
-
-def _best_policy(checkpointer_cls: Any) -> dict[str, Any]:
-    """Options of `SaveBestCheckpointer`, bound as `checkpointer_cls` plainly, in a partial or through gin."""
-    import inspect
-
-    base = checkpointer_cls.func if isinstance(checkpointer_cls, functools.partial) else checkpointer_cls
-    if not (inspect.isclass(base) and issubclass(base, checkpoints.SaveBestCheckpointer)):
-        return {}
-    names = ("metric_name_to_monitor", "metric_mode", "keep_checkpoints_without_metrics", "force_keep_period")
-    defaults = inspect.signature(checkpoints.SaveBestCheckpointer.__init__).parameters
-    bound = checkpointer_cls.keywords if isinstance(checkpointer_cls, functools.partial) else {}
-    return {name: bound.get(name, defaults[name].default) for name in names}
 
 
 def restore(
@@ -243,17 +221,7 @@ class TrainStateInitializer:
     ) -> Any:
         path = checkpoint_utils.find_checkpoint(path)
         logging.info("Restoring %s.", path)
-        manager = create_orbax_checkpoint_manager(
-            restore_cfg=cfg,
-            train_state=self.global_train_state_shape,
-            partitioner=self._partitioner,
-            ds_iter=ds_iter,
-            model_dir=os.path.dirname(path),
-        )
-        try:
-            return restore(manager, path, cfg, get_fallback_state(cfg, self, init_rng))
-        finally:
-            manager.close()
+        return create_checkpoint_manager_and_restore(self, self._partitioner, cfg, path, init_rng, ds_iter=ds_iter)[0]
 
     def from_checkpoint(
         self,

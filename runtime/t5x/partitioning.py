@@ -8,7 +8,6 @@ accelerator would run, and a TPU mesh without a submesh is laid out by `jax.expe
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import functools
 import math
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 from absl import logging
 from flax.linen import partitioning as flax_partitioning
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 PyTree = Any
@@ -84,28 +83,25 @@ def get_coords(device: jax.Device) -> HardwareMesh:
 def bounds_from_last_device(last_device: jax.Device) -> HardwareMesh:
     """Returns the (x, y, z, core) extent of the hardware whose last device is given."""
     if hasattr(last_device, "coords"):
-        x, y, z = last_device.coords
-        return x + 1, y + 1, z + 1, last_device.core_on_chip + 1
+        return tuple(position + 1 for position in get_coords(last_device))
     return jax.process_count(), jax.local_device_count(last_device.platform), 1, 1
 
 
-def _ordered_devices(backend: str | None) -> list[jax.Device]:
-    return sorted(jax.devices(backend), key=lambda device: (device.process_index, device.id))
-
-
-def _check_divides(num_partitions: int, num_devices: int, field: str) -> None:
-    if num_partitions < 1 or num_devices % num_partitions:
-        allowed = [n for n in range(1, num_devices + 1) if num_devices % n == 0]
+def _runs_of_neighbours(devices: Sequence[jax.Device], model_size: int, field: str) -> Mesh:
+    """A (data, model) mesh whose model groups are runs of devices, inside one host where they fit."""
+    if model_size < 1 or len(devices) % model_size:
+        allowed = [n for n in range(1, len(devices) + 1) if len(devices) % n == 0]
         raise ValueError(
-            f"{field} asks for {num_partitions}-way model parallelism on {num_devices} devices; it must divide them: "
+            f"{field} asks for {model_size}-way model parallelism on {len(devices)} devices; it must divide them: "
             f"use one of {allowed}."
         )
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.asarray(ordered, dtype=object).reshape(-1, model_size), ("data", "model"))
 
 
 def get_cpu_mesh() -> Mesh:
     """Returns the (processes, local devices) mesh: all CPU devices of a process land on `model`."""
-    devices = np.asarray(_ordered_devices("cpu"), dtype=object)
-    return Mesh(devices.reshape(jax.process_count(), -1), ("data", "model"))
+    return _runs_of_neighbours(jax.devices("cpu"), jax.local_device_count("cpu"), "get_cpu_mesh")
 
 
 def get_gpu_mesh(num_partitions: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -118,16 +114,15 @@ def get_gpu_mesh(num_partitions: int, devices: Sequence[jax.Device] | None = Non
     Raises:
         ValueError: `num_partitions` neither divides nor is a multiple of the devices of a host.
     """
-    ordered = sorted(devices or jax.devices(), key=lambda device: (device.process_index, device.id))
-    per_process = len(ordered) // len({device.process_index for device in ordered})
-    _check_divides(num_partitions, len(ordered), "num_partitions")
+    devices = devices or jax.devices()
+    mesh = _runs_of_neighbours(devices, num_partitions, "num_partitions")
+    per_process = len(devices) // len({device.process_index for device in devices})
     if num_partitions % per_process and per_process % num_partitions:
         raise ValueError(
             f"num_partitions={num_partitions} must divide the {per_process} devices of a host, or be a multiple of "
             f"them, so that a model group does not straddle hosts."
         )
-    # Sorted by process first: a row of the reshaped array is a run of neighbours, inside one host where it fits.
-    return Mesh(np.asarray(ordered, dtype=object).reshape(-1, num_partitions), ("data", "model"))
+    return mesh
 
 
 def get_mesh(
@@ -151,12 +146,11 @@ def get_mesh(
         ValueError: the block does not tile the hardware.
     """
     del input_local_devices, tile_by_host_if_needed
-    devices = list(input_devices) or _ordered_devices(backend)
+    devices = list(input_devices) or jax.devices(backend)
     model_size = math.prod(model_parallel_submesh)
-    _check_divides(model_size, len(devices), "model_parallel_submesh")
+    by_number = _runs_of_neighbours(devices, model_size, "model_parallel_submesh")
     if not all(hasattr(device, "coords") for device in devices):
-        ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
-        return Mesh(np.asarray(ordered, dtype=object).reshape(-1, model_size), ("data", "model"))
+        return by_number
     bounds = tuple(max(get_coords(device)[i] for device in devices) + 1 for i in range(4))
     if any(bound % block for bound, block in zip(bounds, model_parallel_submesh, strict=True)):
         raise ValueError(
@@ -195,20 +189,18 @@ def default_mesh(
     Raises:
         ValueError: a size does not divide the devices, or nothing was chosen.
     """
-    devices = _ordered_devices(backend)
+    devices = jax.devices(backend)
     if ici_mesh_shape is not None and dcn_mesh_shape is not None:
         return _hybrid_mesh(devices, tuple(ici_mesh_shape), tuple(dcn_mesh_shape))
     if model_parallel_submesh is not None:
         return get_mesh(tuple(model_parallel_submesh), backend=backend)
     if num_partitions is None:
         raise ValueError("Set num_partitions or model_parallel_submesh: the size of the model axis is not known.")
-    platform = devices[0].platform
-    if platform == "cpu":
+    if devices[0].platform == "cpu":
         return get_cpu_mesh()
-    if platform == "gpu":
+    if devices[0].platform == "gpu":
         return get_gpu_mesh(num_partitions, devices)
-    _check_divides(num_partitions, len(devices), "num_partitions")
-    shape = (len(devices) // num_partitions, num_partitions)
+    shape = _runs_of_neighbours(devices, num_partitions, "num_partitions").devices.shape
     return Mesh(mesh_utils.create_device_mesh(shape, devices), ("data", "model"))
 
 
@@ -319,17 +311,13 @@ def host_local_array_to_global_array(arr_tree: PyTree, mesh: Mesh, pspecs: PyTre
     Args:
         arr_tree: arrays (or nested arrays) of this process: its part of each global array.
         mesh: mesh over the devices of all processes.
-        pspecs: PartitionSpec of each array, or one for all.
+        pspecs: PartitionSpec of each array, or one for all; None means replicated.
 
     Returns:
         The same nesting of global `jax.Array`s.
     """
-
-    def join(spec: PartitionSpec | None, arrays: PyTree) -> PyTree:
-        sharding = NamedSharding(mesh, PartitionSpec() if spec is None else spec)
-        return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array)), arrays)
-
-    return jax.tree.map(join, pspecs, arr_tree, is_leaf=lambda leaf: leaf is None or isinstance(leaf, PartitionSpec))
+    pspecs = jax.tree.map(lambda s: PartitionSpec() if s is None else s, pspecs, is_leaf=lambda leaf: leaf is None)
+    return multihost_utils.host_local_array_to_global_array(arr_tree, mesh, pspecs)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -337,19 +325,7 @@ def host_local_array_to_global_array(arr_tree: PyTree, mesh: Mesh, pspecs: PyTre
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class BasePartitionedFn(abc.ABC):
-    """A function that runs over a mesh and can be lowered."""
-
-    @abc.abstractmethod
-    def __call__(self, *args: Any) -> Any:
-        """Runs the function."""
-
-    @abc.abstractmethod
-    def lower(self, *args: Any) -> Any:
-        """Lowers the function for the shapes of `args`."""
-
-
-class PjittedFnWithContext(BasePartitionedFn):
+class PjittedFnWithContext:
     """A jitted function that enters its mesh and its axis rules whenever it is called or lowered."""
 
     def __init__(self, pjitted_fn: Any, partition_mesh: Mesh, logical_axis_rules: LogicalAxisRules = ()):
@@ -369,16 +345,21 @@ class PjittedFnWithContext(BasePartitionedFn):
             return self._pjitted_fn.lower(*args)
 
 
-class BasePartitioner(abc.ABC):
-    """Knows how arrays are laid out over devices and how to build functions that respect it.
+class PjitPartitioner:
+    """Knows how arrays are laid out over devices, by logical axis rules, and builds functions that respect it.
+
+    Upstream's base classes are this class too: `BasePartitioner`, `BasePjitPartitioner`.
 
     Args:
-        num_partitions: size of the `model` axis.
+        num_partitions: size of the `model` axis (ignored on CPU, where all local devices become `model`).
         model_parallel_submesh: (x, y, z, core) block; wins over `num_partitions`.
         params_on_devices: keep parameters on the devices between steps.
         backend: JAX platform name, or None for the default.
-        ici_mesh_shape: (replica, data, model) sizes inside a slice; used with `dcn_mesh_shape`.
+        ici_mesh_shape: (replica, data, model) sizes inside a slice; used with `dcn_mesh_shape`. With a replica axis,
+            the rule of `batch` also covers it.
         dcn_mesh_shape: (replica, data, model) sizes across slices.
+        logical_axis_rules: ordered (logical axis, mesh axis, tuple of mesh axes, or None) pairs;
+            `standard_logical_axis_rules()` when None.
 
     Raises:
         ValueError: no size of the `model` axis is given.
@@ -392,35 +373,26 @@ class BasePartitioner(abc.ABC):
         backend: str | None = None,
         ici_mesh_shape: HardwareMesh | None = None,
         dcn_mesh_shape: HardwareMesh | None = None,
+        logical_axis_rules: LogicalAxisRules | None = None,
     ):
         """Checks the sizes; the mesh itself is built on first use."""
         has_hybrid_shape = ici_mesh_shape is not None and dcn_mesh_shape is not None
         if not num_partitions and not model_parallel_submesh and not has_hybrid_shape:
             raise ValueError("Set PjitPartitioner.num_partitions (such as 1) or .model_parallel_submesh (1, k, 1, 1).")
         if num_partitions and model_parallel_submesh:
-            logging.error(
-                "Both num_partitions=%s and model_parallel_submesh=%s are set; the submesh wins.",
-                num_partitions,
-                model_parallel_submesh,
-            )
-        self._num_partitions = num_partitions
-        self._model_parallel_submesh = model_parallel_submesh
-        self._params_on_devices = params_on_devices
-        self._backend = backend
-        self._ici_mesh_shape = ici_mesh_shape
-        self._dcn_mesh_shape = dcn_mesh_shape
-        self._data_axis: str | tuple[str, ...] = ("replica", "data") if has_hybrid_shape else "data"
+            logging.error("num_partitions=%s is ignored: model_parallel_submesh wins.", num_partitions)
+        self.params_on_devices = params_on_devices
+        self._mesh_args = (num_partitions, model_parallel_submesh, backend, ici_mesh_shape, dcn_mesh_shape)
+        self._data_axes = ("replica", "data") if has_hybrid_shape else ("data",)
+        rules = standard_logical_axis_rules() if logical_axis_rules is None else logical_axis_rules
+        if has_hybrid_shape:
+            rules = (("batch", self._data_axes), *((name, axis) for name, axis in rules if name != "batch"))
+        self.logical_axis_rules = tuple((name, tuple(axis) if isinstance(axis, list) else axis) for name, axis in rules)
 
     @functools.cached_property
     def mesh(self) -> Mesh:
         """The device mesh, built once."""
-        return default_mesh(
-            self._num_partitions,
-            self._model_parallel_submesh,
-            self._backend,
-            self._ici_mesh_shape,
-            self._dcn_mesh_shape,
-        )
+        return default_mesh(*self._mesh_args)
 
     @functools.cached_property
     def _local_chunker(self) -> LocalChunker:
@@ -432,18 +404,9 @@ class BasePartitioner(abc.ABC):
         return bool(jax.config.jax_use_shardy_partitioner)
 
     @property
-    def params_on_devices(self) -> bool:
-        """Whether parameters stay on the devices between steps."""
-        return self._params_on_devices
-
-    @params_on_devices.setter
-    def params_on_devices(self, value: bool) -> None:
-        self._params_on_devices = value
-
-    @property
     def data_partition_spec(self) -> PartitionSpec:
         """How axis 0 of each batch entry is laid out."""
-        return PartitionSpec(self._data_axis)
+        return PartitionSpec(self._data_axes if len(self._data_axes) > 1 else "data")
 
     @property
     def data_mesh_size(self) -> int:
@@ -462,10 +425,6 @@ class BasePartitioner(abc.ABC):
         for axis in self._data_axes:
             shard_id = shard_id * self._local_chunker.num_chunks[axis] + self._local_chunker.chunk_ids[axis]
         return shard_id
-
-    @property
-    def _data_axes(self) -> tuple[str, ...]:
-        return (self._data_axis,) if isinstance(self._data_axis, str) else self._data_axis
 
     def get_data_layout(self, batch_size: int | None = None, host_index: int | None = None) -> DataLayout:
         """Returns which part of a global batch this process loads.
@@ -486,7 +445,7 @@ class BasePartitioner(abc.ABC):
                 f"batch_size={size} must be a multiple of the data axis of the mesh, {self.data_mesh_size}: use "
                 f"{max(1, size // self.data_mesh_size) * self.data_mesh_size}, or put fewer devices on `data`."
             )
-        first = self.get_local_chunk_info((size,), (self._data_axis,)).replica_id == 0
+        first = self.get_local_chunk_info((size,), self.data_partition_spec).replica_id == 0
         return DataLayout(size, self.data_shard_id, self.data_shards, first)
 
     def get_local_chunk_info(
@@ -497,45 +456,38 @@ class BasePartitioner(abc.ABC):
 
     def move_params_to_devices(self, train_state: PyTree, train_state_axes: PyTree) -> PyTree:
         """Places `train_state` (host or device arrays) in the layout of `train_state_axes`."""
-        place = self.partition(lambda state: state, (None,), train_state_axes)
-        return place(train_state)
+        return self.partition(lambda state: state, (None,), train_state_axes)(train_state)
 
     def get_logical_axes(self, train_state: Any) -> Any:
         """Returns the train state with logical axis names in place of its arrays."""
         return train_state.as_logical_axes()
 
     def get_mesh_axes(self, train_state: Any) -> Any:
-        """Returns the train state with PartitionSpecs (or None) in place of its arrays."""
-        raise NotImplementedError
-
-    @abc.abstractmethod
-    def partition(
-        self,
-        fn: Callable[..., Any],
-        in_axis_resources: PyTree,
-        out_axis_resources: PyTree,
-        static_argnums: int | Sequence[int] = (),
-        donate_argnums: int | Sequence[int] = (),
-    ) -> BasePartitionedFn:
-        """Builds a function that runs over the mesh.
+        """Returns the train state with PartitionSpecs (or None) in place of its arrays.
 
         Args:
-          fn: the function, of whole arrays.
-          in_axis_resources: mesh axes of each argument.
-          out_axis_resources: mesh axes of each result.
-          static_argnums: positions of arguments that are compiled in.
-          donate_argnums: positions of arguments whose memory the results may take over.
+            train_state: a train state that knows its logical axes.
+
+        Returns:
+            The same structure: a PartitionSpec where axis names are known, None (replicated) elsewhere.
+
+        Raises:
+            ValueError: an array names an axis for which there is no rule.
         """
+        known = {name for name, _ in self.logical_axis_rules}
 
-    @abc.abstractmethod
-    def compile(self, partitioned_fn: BasePartitionedFn, *args: Any) -> Callable[..., Any]:
-        """Compiles `partitioned_fn` for the shapes of `args`."""
+        def mesh_axes(path: tuple[Any, ...], names: Any) -> PartitionSpec | None:
+            if names is None:
+                return None
+            unknown = [name for name in names if isinstance(name, str) and name not in known]
+            if unknown:
+                raise ValueError(
+                    f"No logical axis rule for {unknown} of {jax.tree_util.keystr(path)}; rules exist for "
+                    f"{sorted(known)}. Add one, such as ({unknown[0]!r}, None), through additional_rules."
+                )
+            return flax_partitioning.logical_to_mesh_axes(tuple(names), self.logical_axis_rules)
 
-
-class BasePjitPartitioner(BasePartitioner):
-    """Partitioner that builds `jax.jit` functions; subclasses say how states map to mesh axes."""
-
-    logical_axis_rules: LogicalAxisRules = ()
+        return jax.tree_util.tree_map_with_path(mesh_axes, self.get_logical_axes(train_state))
 
     def partition(
         self,
@@ -584,72 +536,9 @@ class BasePjitPartitioner(BasePartitioner):
 
         return jax.tree.map(sharding, axis_resources, is_leaf=lambda leaf: leaf is None)
 
-    def compile(self, partitioned_fn: BasePartitionedFn, *args: Any) -> Callable[..., Any]:
+    def compile(self, partitioned_fn: PjittedFnWithContext, *args: Any) -> Callable[..., Any]:
         """Compiles `partitioned_fn` for the shapes of `args`: lower, then compile."""
         return partitioned_fn.lower(*args).compile()
 
 
-class PjitPartitioner(BasePjitPartitioner):
-    """Partitioner driven by logical axis rules.
-
-    Args:
-        num_partitions: size of the `model` axis (ignored on CPU, where all local devices become `model`).
-        model_parallel_submesh: (x, y, z, core) block; wins over `num_partitions`.
-        params_on_devices: keep parameters on the devices between steps.
-        backend: JAX platform name, or None for the default.
-        ici_mesh_shape: (replica, data, model) sizes inside a slice; used with `dcn_mesh_shape`.
-        dcn_mesh_shape: (replica, data, model) sizes across slices.
-        logical_axis_rules: ordered (logical axis, mesh axis, tuple of mesh axes, or None) pairs;
-            `standard_logical_axis_rules()` when None.
-    """
-
-    def __init__(
-        self,
-        num_partitions: int | None = None,
-        model_parallel_submesh: HardwareMesh | None = None,
-        params_on_devices: bool = True,
-        backend: str | None = None,
-        ici_mesh_shape: HardwareMesh | None = None,
-        dcn_mesh_shape: HardwareMesh | None = None,
-        logical_axis_rules: LogicalAxisRules | None = None,
-    ):
-        """Keeps the rules; with a replica axis, the standard `batch` rule also covers it."""
-        super().__init__(
-            num_partitions=num_partitions,
-            model_parallel_submesh=model_parallel_submesh,
-            params_on_devices=params_on_devices,
-            backend=backend,
-            ici_mesh_shape=ici_mesh_shape,
-            dcn_mesh_shape=dcn_mesh_shape,
-        )
-        rules = standard_logical_axis_rules() if logical_axis_rules is None else logical_axis_rules
-        if self._data_axis != "data":
-            rules = (("batch", self._data_axis), *((name, axis) for name, axis in rules if name != "batch"))
-        self.logical_axis_rules = tuple((name, tuple(axis) if isinstance(axis, list) else axis) for name, axis in rules)
-
-    def get_mesh_axes(self, train_state: Any) -> Any:
-        """Returns the train state with PartitionSpecs (or None) in place of its arrays.
-
-        Args:
-            train_state: a train state that knows its logical axes.
-
-        Returns:
-            The same structure: a PartitionSpec where axis names are known, None (replicated) elsewhere.
-
-        Raises:
-            ValueError: an array names an axis for which there is no rule.
-        """
-        known = {name for name, _ in self.logical_axis_rules}
-
-        def mesh_axes(path: tuple[Any, ...], names: Any) -> PartitionSpec | None:
-            if names is None:
-                return None
-            unknown = [name for name in names if isinstance(name, str) and name not in known]
-            if unknown:
-                raise ValueError(
-                    f"No logical axis rule for {unknown} of {jax.tree_util.keystr(path)}; rules exist for "
-                    f"{sorted(known)}. Add one, such as ({unknown[0]!r}, None), through additional_rules."
-                )
-            return flax_partitioning.logical_to_mesh_axes(tuple(names), self.logical_axis_rules)
-
-        return jax.tree_util.tree_map_with_path(mesh_axes, self.get_logical_axes(train_state))
+BasePartitioner = BasePjitPartitioner = PjitPartitioner

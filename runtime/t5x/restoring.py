@@ -17,7 +17,8 @@ from etils import epath
 from flax import traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from t5x import checkpoint_utils
+from t5x import checkpoint_utils, state_utils
+from t5x.state_utils import flatten_state_dict, unflatten_state_dict
 
 FallbackState = Mapping[str, Any] | Callable[[frozenset[str]], Mapping[str, Any]] | None
 _SHOWN = 5
@@ -36,14 +37,6 @@ class StoredLeaf:
     name: str
     shape: tuple[int, ...]
     dtype: Any
-
-
-def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return traverse_util.flatten_dict(dict(tree), sep="/")
-
-
-def _unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    return traverse_util.unflatten_dict(dict(flat), sep="/")
 
 
 def _state_folder(checkpoint_dir: str) -> epath.Path:
@@ -97,12 +90,12 @@ def _read(
         tree = ocp.PyTreeCheckpointHandler().restore(
             _state_folder(checkpoint_dir),
             args=ocp.args.PyTreeRestore(
-                item=_unflatten(shapes), restore_args=_unflatten(restore_args), partial_restore=True
+                item=unflatten_state_dict(shapes), restore_args=unflatten_state_dict(restore_args), partial_restore=True
             ),
         )
     except Exception as error:
         raise ValueError(f"Checkpoint {checkpoint_dir} can't be read; it is cut short or damaged: {error}") from error
-    return _flatten(tree)
+    return flatten_state_dict(tree)
 
 
 def read_whole(checkpoint_dir: str) -> dict[str, Any]:
@@ -120,13 +113,11 @@ def read_whole(checkpoint_dir: str) -> dict[str, Any]:
     leaves = read_leaves(checkpoint_dir)
     args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in leaves}
     shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
-    return _unflatten(_read(checkpoint_dir, args, shapes))
+    return unflatten_state_dict(_read(checkpoint_dir, args, shapes))
 
 
 def _only_renames(fn: Callable[..., Any]) -> bool:
     """Whether a transformation never looks at values: an assignment map, or a function that says so of itself."""
-    from t5x import state_utils
-
     inner = fn.func if isinstance(fn, functools.partial) else fn
     return inner is state_utils.apply_assignment_map or getattr(inner, "only_renames", False)
 
@@ -136,7 +127,7 @@ def _transformed(
 ) -> dict[str, Any]:
     """Leaves by model name after all transformations: `StoredLeaf` where nothing had to be read yet."""
     if all(map(_only_renames, transformations)):
-        state = _unflatten(read_leaves(checkpoint_dir))
+        state = unflatten_state_dict(read_leaves(checkpoint_dir))
     else:
         state = read_whole(checkpoint_dir)
     for fn in transformations:
@@ -144,7 +135,7 @@ def _transformed(
             state = fn(state, dict(target), is_resuming=is_resuming)
         except ValueError as error:
             raise ValueError(f"While restoring {checkpoint_dir}: {error}") from error
-    return _flatten(state)
+    return flatten_state_dict(state)
 
 
 def _listing(items: Sequence[str]) -> str:
@@ -181,7 +172,7 @@ def restore_state_dict(
     Raises:
       ValueError: naming folder, leaf and both shapes, when the checkpoint does not fit the model.
     """
-    flat_target, flat_specs = _flatten(target), _flatten(specs)
+    flat_target, flat_specs = flatten_state_dict(target), flatten_state_dict(specs)
     found = _transformed(checkpoint_dir, target, state_transformation_fns, is_resuming)
     missing = [name for name in flat_target if name not in found]
     if missing and fallback_state is None:
@@ -229,9 +220,9 @@ def restore_state_dict(
             result[other] = jax.device_put(jnp.copy(arrays[stored]).astype(dtype(other)), sharding(other))
     if missing:
         fallback = fallback_state(frozenset(missing)) if callable(fallback_state) else fallback_state
-        flat_fallback = _flatten(fallback)
+        flat_fallback = flatten_state_dict(fallback)
         absent = [name for name in missing if name not in flat_fallback]
         if absent:
             raise ValueError(f"Neither checkpoint {checkpoint_dir} nor the fallback state holds {_listing(absent)}.")
         result |= {name: flat_fallback[name] for name in missing}
-    return _unflatten({name: result[name] for name in flat_target})
+    return unflatten_state_dict({name: result[name] for name in flat_target})

@@ -24,11 +24,16 @@ def flatten_state_dict(state_dict: Mapping[str, Any], keep_empty_nodes: bool = F
     )
 
 
+def unflatten_state_dict(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"a/b/c": leaf}` as nested dictionaries."""
+    return traverse_util.unflatten_dict(dict(flat), sep="/")
+
+
 def get_name_tree(state_dict: Mapping[str, Any], keep_empty_nodes: bool = False) -> dict[str, Any]:
     """Returns `state_dict` with each leaf (empty nodes too if `keep_empty_nodes`) replaced by its slash-joined name."""
     flat = flatten_state_dict(state_dict, keep_empty_nodes)
     named = {key: value if value is traverse_util.empty_node else key for key, value in flat.items()}
-    return _unflatten(named)
+    return unflatten_state_dict(named)
 
 
 def intersect_state(state_dict: Mapping[str, Any], intersect_state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +42,7 @@ def intersect_state(state_dict: Mapping[str, Any], intersect_state_dict: Mapping
     wanted = flatten_state_dict(intersect_state_dict)
     for key in sorted(flat.keys() - wanted.keys()):
         logging.info("Ignoring %s: it is not part of the model.", key)
-    return _unflatten({key: value for key, value in flat.items() if key in wanted})
+    return unflatten_state_dict({key: value for key, value in flat.items() if key in wanted})
 
 
 def merge_state(
@@ -48,7 +53,7 @@ def merge_state(
     fallback = flatten_state_dict(from_scratch_state)
     for key in sorted(fallback.keys() - flat.keys()):
         logging.info("Initializing %s from scratch: the restored state lacks it.", key)
-    return _unflatten({**flat, **fallback} if overwrite else {**fallback, **flat})
+    return unflatten_state_dict({**flat, **fallback} if overwrite else {**fallback, **flat})
 
 
 def apply_assignment_map(
@@ -106,7 +111,7 @@ def apply_assignment_map(
                 f"assignment_map: these rules matched no model parameter: {unused}. Model parameters look like "
                 f"{sorted(flat_model)[:3]}; patterns must match the whole name."
             )
-    return _unflatten(result)
+    return unflatten_state_dict(result)
 
 
 def _near(name: str, candidates: Mapping[str, Any]) -> list[str]:
@@ -120,7 +125,3 @@ def _plain(tree: Any) -> Any:
     if isinstance(tree, Mapping):
         return {str(key): _plain(value) for key, value in tree.items()}
     return tree
-
-
-def _unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    return traverse_util.unflatten_dict(dict(flat), sep="/")

@@ -125,7 +125,6 @@ def train(
                 train_dataset_cfg, data_layout.shard_id, data_layout.num_shards, model.FEATURE_CONVERTER_CLS
             ),
             partitioner=partitioner,
-            data_layout=data_layout,
             checkpoint_cfg=checkpoint_cfg,
             provenance=_provenance(train_dataset_cfg),
         )

@@ -11,7 +11,7 @@ import pytest
 from flax.linen import partitioning as flax_partitioning
 from jax.sharding import PartitionSpec
 
-from t5x import adafactor, checkpoint_utils, checkpoints, metric_reader, partitioning, summaries, utils
+from t5x import adafactor, checkpoint_utils, checkpoints, partitioning, utils
 
 # After a read has failed, Orbax's other reads of the same checkpoint report to an event loop that is closed by then.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -230,20 +230,6 @@ def test_the_newest_are_kept_and_pinned_ones_beside_them(initializer, state, tmp
     save_steps(manager, state, [3, 4, 5])
     manager.close()
     assert manager.all_steps() == [1, 3, 4, 5]
-
-
-@pytest.mark.parametrize(("mode", "kept"), [("max", [2, 4]), ("min", [1, 4])])
-def test_the_best_is_kept_beside_the_newest(initializer, state, tmp_path, mode, kept):
-    events = summaries.MetricsManager("inference_eval/task", str(tmp_path))
-    for step, score in {1: 0.1, 2: 0.9, 3: 0.5}.items():
-        events.write_scalar("eval/f1", score, step)
-    events.close()
-    assert metric_reader.read_metric(str(tmp_path), "inference_eval/task/eval/f1")[2] == pytest.approx(0.9)
-    options = {"metric_name_to_monitor": "inference_eval/task/eval/f1", "metric_mode": mode}
-    manager = make_manager(tmp_path, initializer, keep=1, **options)
-    save_steps(manager, state, [1, 2, 3, 4])
-    manager.close()
-    assert manager.all_steps() == kept
 
 
 def test_an_existing_step_is_not_written_again(initializer, state, tmp_path):

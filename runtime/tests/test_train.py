@@ -8,10 +8,11 @@ import threading
 import time
 
 import jax
+import metric_reader
 import numpy as np
 import pytest
 
-from t5x import checkpoints, metric_reader, train, trainer
+from t5x import checkpoints, train, trainer
 
 
 def steps_of(folder):

@@ -1,4 +1,4 @@
-"""Reading scalars back from TensorBoard event files, to rank checkpoints by a metric."""
+"""Reading scalars back from TensorBoard event files."""
 
 import os
 

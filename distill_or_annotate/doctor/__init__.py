@@ -1,0 +1,1 @@
+"""What is installed and within reach here, and how to mend the rest."""

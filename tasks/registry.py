@@ -65,7 +65,7 @@ def register(spec: TaskSpec) -> str:
                 seqio.preprocessors.append_eos_after_trim,
             ],
             output_features={"inputs": feature, "targets": feature},
-            postprocess_fn=accepted_answers if spec.several_answers else None,
+            postprocess_fn=_postprocess_fn(spec),
             metric_fns=[_metric_fn(spec), *spec.metric_fns],
         )
         _SPECS[spec.name] = spec
@@ -180,6 +180,32 @@ def accepted_answers(text: str, example: Mapping[str, Any] | None = None, is_tar
     if not is_target or not example or "answers" not in example:
         return text
     return [tf.compat.as_text(answer) for answer in example["answers"]]
+
+
+def scored_row(
+    text: str, example: Mapping[str, Any] | None = None, is_target: bool = False, prefix: str = ""
+) -> str | dict[str, Any]:
+    """Gives a metric that compares with the source the whole row in place of the target (SeqIO's `postprocess_fn`).
+
+    Args:
+      text: a decoded prediction or target.
+      example: the example, with its `inputs_pretokenized`.
+      is_target: whether `text` is the target.
+      prefix: the task's prefix, which is no part of the source.
+    Returns:
+      A prediction as it is; of a target, a row.
+    """
+    if not is_target or not example:
+        return text
+    source = tf.compat.as_text(example["inputs_pretokenized"]).removeprefix(prefix)
+    answers = accepted_answers(text, example, is_target)
+    return {"source": source, "target": text, "targets": [text] if isinstance(answers, str) else answers}
+
+
+def _postprocess_fn(spec: TaskSpec):
+    if Scorer(spec.metric, labels=spec.labels, mode=spec.mode).needs_sources:
+        return functools.partial(scored_row, prefix=spec.prefix)
+    return accepted_answers if spec.several_answers else None
 
 
 def _to_features(dataset: tf.data.Dataset, prefix: str, several_answers: bool) -> tf.data.Dataset:

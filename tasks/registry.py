@@ -21,7 +21,11 @@ HOMES = {
     "mini": "distill_or_annotate.tasks.mini.task",
     "mini_cls": "distill_or_annotate.tasks.mini.task",
     "wlp_mini": "distill_or_annotate.tasks.wlp",
-    **{f"{name}{mode}": f"distill_or_annotate.tasks.{name}" for name in _PUBLISHED for mode in ("", "_paper")},
+    **{
+        f"{name}{mode}": f"distill_or_annotate.tasks.{name}"
+        for name in _PUBLISHED
+        for mode in ("", "_pooled", "_paper")
+    },
 }
 
 _SPECS: dict[str, TaskSpec] = {}
@@ -85,8 +89,8 @@ def get(name: str) -> TaskSpec:
     if name not in _SPECS and name in HOMES:
         importlib.import_module(HOMES[name])
     if name not in _SPECS:
-        known = sorted({*_SPECS, *HOMES})
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
+        # Base tasks first: each has hundreds of variants, whose names are all alike.
+        near = difflib.get_close_matches(name, base_names(), n=5) or difflib.get_close_matches(name, _SPECS, n=5)
         listed = f"Near names: {', '.join(near)}" if near else f"Base tasks: {', '.join(base_names())}"
         raise UnknownTask(
             f"task {name!r} is not registered. {listed}. A task of one's own is registered by importing its module "
@@ -217,8 +221,10 @@ def _to_features(dataset: tf.data.Dataset, prefix: str, several_answers: bool) -
 
 
 def _metric_fn(spec: TaskSpec):
+    task_scorer = Scorer(spec.metric, labels=spec.labels, mode=spec.mode)
+
     # SeqIO tells a metric's kind by the names of its arguments.
     def task_metric(targets, predictions):
-        return Scorer(spec.metric, labels=spec.labels, mode=spec.mode).scores(targets, predictions)
+        return task_scorer.scores(targets, predictions)
 
     return task_metric

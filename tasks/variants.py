@@ -3,6 +3,7 @@
   {task}_n{N}_s{K}          train: the first N of shuffle K of the labelled rows, so that 1K lie inside 5K
   {task}_u{U}               unlabeled (and train): the first U of the pool, evaluation sources left out
   {task}_pseudo_u{U}_{hash} train: the same U sources with a teacher's predictions, and gold rows if asked for
+  {pseudo}_mix_{hash}       a SeqIO mixture of that task and one of gold labels, at a rate
 
 `validation` and `test` are the base task's. Every function registers with SeqIO, idempotently, and returns the name, so
 each works in gin as a value (`MIXTURE_OR_TASK_NAME = @variants.labelled()`) and, once registered, as a plain string.
@@ -16,13 +17,23 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+import seqio
+
 from distill_or_annotate.preprocess.rows import Row
-from distill_or_annotate.preprocess.text import content_hash, permutation, source_key, without_prefix
+from distill_or_annotate.preprocess.text import (
+    content_hash,
+    distinct,
+    fraction,
+    permutation,
+    source_key,
+    without_prefix,
+)
 from distill_or_annotate.tasks import registry
 
 _LABELLED = re.compile(r"(?P<task>.+)_n(?P<n>\d+)_s(?P<seed>\d+)")
 _UNLABELED = re.compile(r"(?P<task>.+)_u(?P<n>\d+)")
 EVALUATION_SPLITS = ("validation", "test")
+POOL_SEED = 2023
 
 
 class PredictionsError(ValueError):
@@ -36,10 +47,12 @@ class Pool:
     Args:
       rows: sources with empty targets, in the pool's order.
       n_excluded: sources left out because they occur in `validation` or `test`.
+      n_labelled_excluded: sources left out because they occur in `train`, where the task asks for that.
     """
 
     rows: list[Row]
     n_excluded: int
+    n_labelled_excluded: int = 0
 
 
 def labelled(task: str, n_labels: int, seed: int = 0) -> str:
@@ -136,6 +149,34 @@ def pseudo(
     return _register(task, f"{task}_pseudo_u{n_unlabeled}_{name_hash}", {"train": lambda: rows})
 
 
+def mixture(pseudo_task: str, gold: str, gold_rate: float = 0.1) -> str:
+    """Registers a SeqIO mixture of pseudo-labelled and gold rows, so that the gold share is a rate and not a count.
+
+    In gin: `MIXTURE_OR_TASK_NAME = @variants.mixture()`, with `variants.mixture.pseudo_task = @variants.pseudo()` and
+    `variants.mixture.gold = @variants.labelled()`. Evaluate on the base task (`infer_eval/utils.DatasetConfig.
+    mixture_or_task_name = %TASK`): a mixture evaluates each of its tasks, and both have the same test.
+
+    Args:
+      pseudo_task: what `pseudo` returned, without gold rows of its own.
+      gold: a labelled variant or a base task.
+      gold_rate: share of training examples that are gold, above 0 and below 1.
+    Returns:
+      `{pseudo_task}_mix_{hash}`; the hash is of the gold task and the rate.
+    Raises:
+      UnknownTask: no such pseudo-labelled or gold task.
+      ValueError: a rate out of range, or tasks of different base tasks.
+    """
+    if not isinstance(gold_rate, (int, float)) or not 0 < gold_rate < 1:
+        raise ValueError(f"gold_rate: {gold_rate!r}; a number above 0 and below 1 is needed")
+    bases = [registry.get(name).base or name for name in (variant(pseudo_task), variant(gold))]
+    if bases[0] != bases[1]:
+        raise ValueError(f"gold: {gold!r} belongs to {bases[1]!r}, but {pseudo_task!r} to {bases[0]!r}; take one task")
+    name = f"{pseudo_task}_mix_{content_hash([gold, float(gold_rate)])}"
+    if name not in seqio.MixtureRegistry.names():
+        seqio.MixtureRegistry.add(name, [(pseudo_task, 1 - gold_rate), (gold, gold_rate)])
+    return name
+
+
 def variant(name: str) -> str:
     """Registers a labelled or unlabeled variant by its name alone.
 
@@ -180,25 +221,39 @@ def register_defaults(
 def pool(task: str) -> Pool:
     """Returns a task's pool without the sources on which models are evaluated.
 
+    Whether it holds the sources of `train` is the task's to say (`TaskSpec.pool_includes_labelled`).
+
     Args:
-      task: a base task with a split `unlabeled`.
+      task: a base task with a split `unlabeled`, or one whose pool includes the sources of `train`.
     Returns:
       The pool, and how many sources were left out.
     Raises:
       UnknownTask: no such base task.
       ValueError: the task has no pool.
     """
-    splits = registry.get(task).available_splits()
-    held_out = {
-        source_key(row["source"])
-        for split in EVALUATION_SPLITS
-        if split in splits
-        for row in registry.rows(task, split)
-    }
-    rows = registry.rows(task, "unlabeled")
+    spec = registry.get(task)
+    splits = spec.available_splits()
+    held_out = _keys(task, [split for split in EVALUATION_SPLITS if split in splits])
+    if "unlabeled" not in splits and not (spec.pool_includes_labelled and "train" in splits):
+        raise ValueError(
+            f"task {task!r} has no unlabeled text (its splits: {', '.join(splits) or 'none'}). Give it some, such as "
+            f"`doa data build {task} --unlabeled FILES`, or take the sources of `train` for a pool: "
+            "pool_includes_labelled=True, which the paper's tasks have under the names {task}_pooled and {task}_paper."
+        )
+    sources = [row["source"] for row in registry.rows(task, "unlabeled")] if "unlabeled" in splits else []
+    n_labelled_excluded = 0
+    if spec.pool_includes_labelled is not None:
+        if spec.pool_includes_labelled:
+            sources += [row["source"] for row in registry.rows(task, "train")] if "train" in splits else []
+        else:
+            n_before, labelled_keys = len(sources), _keys(task, ["train"] if "train" in splits else [])
+            sources = [source for source in sources if source_key(source) not in labelled_keys]
+            n_labelled_excluded = n_before - len(sources)
+        # By content, so that a prefix is a sample whatever order the files had, and the same one in each mode.
+        sources = sorted(distinct(sources), key=lambda source: fraction(source_key(source), POOL_SEED))
     # Without targets: an embedded task knows them, but no strategy may.
-    kept = [{"source": row["source"], "target": ""} for row in rows if source_key(row["source"]) not in held_out]
-    return Pool(kept, len(rows) - len(kept))
+    kept = [{"source": source, "target": ""} for source in sources if source_key(source) not in held_out]
+    return Pool(kept, len(sources) - len(kept), n_labelled_excluded)
 
 
 def read_predictions(predictions: str | os.PathLike | Sequence[str | os.PathLike], prefix: str = "") -> dict[str, str]:
@@ -235,6 +290,10 @@ def read_predictions(predictions: str | os.PathLike | Sequence[str | os.PathLike
                     raise PredictionsError(f"{path}, line {number}: inputs_pretokenized and prediction must be strings")
                 labels.setdefault(without_prefix(source, prefix), prediction)
     return labels
+
+
+def _keys(task: str, splits: Iterable[str]) -> set[str]:
+    return {source_key(row["source"]) for split in splits for row in registry.rows(task, split)}
 
 
 def _first_of_pool(task: str, n_unlabeled: int) -> list[Row]:

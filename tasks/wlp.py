@@ -2,7 +2,7 @@
 
 A raw row of the released `wlp_train_all.json` (JSON lines):
   {"source": "Mix reagents completely.", "target": "Mix [Action] reagents [Reagent] completely [Modifier]"}
-Input:  `wlp: Mix reagents completely.` (`wlp_mini` without the prefix)
+Input:  `Mix reagents completely.` (in `wlp_paper` `wlp: Mix reagents completely.`)
 Target: `Mix [Action] reagents [Reagent] completely [Modifier]`; empty for a sentence without entities.
 Score:  the prediction `Mix [Action] reagents [Device]` finds 1 of 3 entities with 2 guesses: entity F1 2/5 = 40.0.
 
@@ -10,11 +10,12 @@ Sizes (Kang et al. 2023, Table 5): 11,966 train, 2,861 dev, 3,562 test, 111,000 
 The released training file has 14,271 rows, 9,958 distinct sources and 139 empty targets. Data: Kulkarni et al. 2018,
 "An Annotated Corpus for Machine Reading of Instructions in Wet Lab Protocols"; licence: see the WLP corpus repository.
 
-`wlp`: the official splits, T5's own vocabulary. `wlp_mini`: the training file alone, split 80/10/10 by source, and a
-vocabulary of its own. Sources repeat, 1,324 with several targets; dev and test keep one row for each, with the most
-frequent target. At 64/64, 2,048 pieces truncate 1.8% of the sources and 2.3% of the targets of the labelled pool.
+`wlp`: the official splits, T5's own vocabulary (`tasks/published.py`). `wlp_mini`: the training file alone, split
+80/10/10 by source, and a vocabulary of its own. Sources repeat, 1,324 with several targets; its dev and test keep one
+row for each, with the most frequent target. At 64/64, 2,048 pieces truncate 1.8% of the sources and 2.3% of the targets
+of the labelled pool.
 
-Change log: 1 first version.
+Change log: 1 first version. 2 `wlp` without prefix, `wlp_pooled` and `wlp_paper` added; `wlp_mini` unchanged, still 1.
 """
 
 import functools
@@ -24,35 +25,19 @@ from collections import Counter
 from distill_or_annotate.metrics.entities import WLP_TYPES
 from distill_or_annotate.preprocess import rows as rows_lib
 from distill_or_annotate.preprocess import text as text_lib
-from distill_or_annotate.tasks import registry, variants
+from distill_or_annotate.tasks import published, registry, variants
 from distill_or_annotate.tasks.sources import cache_dir
-from distill_or_annotate.tasks.spec import SPLITS, TaskSpec
+from distill_or_annotate.tasks.spec import TaskSpec
 from distill_or_annotate.tasks.vocabularies import LazyVocabulary
 
 SPLIT_SEED, N_SENTINELS = 2023, 24
 SIZES = {"n_labels": (100, 300, 500, 1000, 3000, 5000, 8000, 10000), "n_unlabeled": (1000, 2000, 4000, 10000, 100000)}
-T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
-
-
-class T5Vocabulary(LazyVocabulary):
-    """T5's vocabulary of 32,000 pieces."""
-
-    remedy = f"Set DOA_T5_VOCAB to a copy: {T5_VOCABULARY} is public."
 
 
 class MiniVocabulary(LazyVocabulary):
     """The vocabulary that `make pretrain-wlp` makes from the unlabeled text at hand."""
 
     remedy = "Make it with `make pretrain-wlp`, or set DOA_WLP_VOCAB to it."
-
-
-def t5_vocabulary() -> T5Vocabulary:
-    """Makes the vocabulary of `wlp`, also for `models.EncoderDecoderModel` in gin.
-
-    Returns:
-      The file that `DOA_T5_VOCAB` names, by default the public one; read on first use.
-    """
-    return T5Vocabulary(os.environ.get("DOA_T5_VOCAB") or T5_VOCABULARY)
 
 
 def mini_vocabulary() -> MiniVocabulary:
@@ -63,14 +48,6 @@ def mini_vocabulary() -> MiniVocabulary:
     """
     default = cache_dir() / "pretrained" / "wlp" / "vocab.model"
     return MiniVocabulary(os.environ.get("DOA_WLP_VOCAB") or os.fspath(default), extra_ids=N_SENTINELS)
-
-
-def _official_splits() -> tuple[str, ...]:
-    return tuple(split for split in SPLITS if rows_lib.find_files(rows_lib.data_dir(), "wlp", split))
-
-
-def _official_rows(split: str) -> list[rows_lib.Row]:
-    return rows_lib.read_split("wlp", split)
 
 
 def _mini_rows(split: str) -> list[rows_lib.Row]:
@@ -110,11 +87,9 @@ def _one_row_a_source(rows: list[rows_lib.Row]) -> list[rows_lib.Row]:
     return [{"source": firsts[key], "target": counter.most_common(1)[0][0]} for key, counter in targets.items()]
 
 
-_SHARED = {"version": 1, "metric": "entity_f1", "labels": WLP_TYPES}
-for _spec in (
-    TaskSpec("wlp", rows=_official_rows, splits=_official_splits, vocabulary=t5_vocabulary, input_tokens=128,
-             target_tokens=128, prefix="wlp: ", **_SHARED),
-    TaskSpec("wlp_mini", rows=_mini_rows, vocabulary=mini_vocabulary, input_tokens=64, target_tokens=64, **_SHARED),
-):  # fmt: skip
-    registry.register(_spec)
-    variants.register_defaults(_spec.name, **SIZES)
+published.register("wlp", version=2, metric="entity_f1", labels=WLP_TYPES)
+registry.register(
+    TaskSpec("wlp_mini", version=1, rows=_mini_rows, vocabulary=mini_vocabulary, input_tokens=64, target_tokens=64,
+             metric="entity_f1", labels=WLP_TYPES)
+)  # fmt: skip
+variants.register_defaults("wlp_mini", **SIZES)

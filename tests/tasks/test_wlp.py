@@ -51,7 +51,7 @@ def _rows(dataset):
 
 def test_row_reads_as_the_docstring_says(folder, vocabulary_file):
     spec = dataclasses.replace(
-        registry.get("wlp"), name="wlp_here", vocabulary=lambda: seqio.SentencePieceVocabulary(vocabulary_file)
+        registry.get("wlp_paper"), name="wlp_here", vocabulary=lambda: seqio.SentencePieceVocabulary(vocabulary_file)
     )
     task = seqio.get_mixture_or_task(registry.register(spec))
     assert tuple(task.splits) == ("train",)
@@ -96,9 +96,6 @@ def test_vocabularies_say_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.delenv("DOA_WLP_VOCAB", raising=False)
     with pytest.raises(VocabularyError, match=r"pretrained/wlp/vocab.model' cannot be read .*make pretrain-wlp"):
         wlp.mini_vocabulary().encode("a")
-    monkeypatch.setenv("DOA_T5_VOCAB", str(tmp_path / "t5.model"))
-    with pytest.raises(VocabularyError, match=r"t5.model' cannot be read .*Set DOA_T5_VOCAB to a copy: gs://t5-data"):
-        wlp.t5_vocabulary().encode("a")
 
 
 def test_no_data_folder_is_an_error_that_names_the_fix(monkeypatch):

@@ -1,0 +1,22 @@
+"""MultiPIT generation: say a tweet in other words, as text to text.
+
+A raw row of the released `multipit_train_all.json` (JSON lines; the files say `multipit` for this task):
+  {"source": "Rain has stopped play .", "target": "No more play today , it rains"}
+Input:  `Rain has stopped play .` (in `multipit_gen_paper` `multipit_gen: Rain has stopped play .`)
+Target: `No more play today , it rains`. In the released test file each target is its source: there the metric compares
+        with the source, and no reference is needed.
+Score:  chrf_ibleu, which rewards likeness in characters to the target and punishes sharing word sequences with the
+        source: the source itself as prediction scores about 0. It stands in for the paper's BERT-iBLEU, and its numbers
+        are not comparable with the paper's.
+
+Sizes (Kang et al. 2023, Table 5): 49,673 train, 6,143 dev, 6,120 test, 179,000 unlabeled (MultiPIT-Auto); lengths 32/32
+(Table 8).
+Data: Dou, Jiang and Xu 2022, "Improving Large-scale Paraphrase Acquisition and Generation" (MultiPIT-expert and -auto);
+tweets: see the MultiPIT repository for its terms, and Twitter's.
+
+Change log: 1 first version.
+"""
+
+from distill_or_annotate.tasks import published
+
+published.register("multipit_gen", version=1, metric="chrf_ibleu")

@@ -88,7 +88,7 @@ def gin() -> Iterator[Finding]:
         yield Finding("gin", "import gin", f"{value}{f', {origin.parent}' if origin else ''}", BROKEN, fix)
     else:
         yield Finding("gin", "import gin", f"gin-config {_version('gin-config')}, {origin.parent}")
-    home = Path(gin_files.search_paths()[1]) / "gin"
+    home = gin_files.home() / "gin"
     count = len(list(home.rglob("*.gin")))
     if (home / "experiments" / "quickstart.gin").exists():
         yield Finding("gin", "packaged gin files", f"{count} in {home}")

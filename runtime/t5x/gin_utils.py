@@ -6,6 +6,7 @@ runs an entry point such as `t5x.train.train` in its own process, from the gin f
 
 import contextlib
 import difflib
+import importlib.metadata
 import os
 import re
 import sys
@@ -17,6 +18,8 @@ import jax
 from absl import app, flags, logging
 
 import gin
+
+SEARCH_PATHS_GROUP = "t5x.gin_search_paths"
 
 _MACRO_BINDING = re.compile(r"^\s*(?P<name>[A-Za-z_][\w/]*)\s*=")
 
@@ -51,6 +54,20 @@ def rewrite_gin_args(args: Sequence[str]) -> list[str]:
 def _package_parent() -> str:
     """The folder that holds the `t5x` package, so that `t5x/configs/...` resolves from anywhere."""
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _installed_search_paths() -> list[str]:
+    """Folders that installed packages offer for includes, under the entry point group `t5x.gin_search_paths`.
+
+    An entry point names a function without arguments that returns a list of folders.
+    """
+    found: list[str] = []
+    for entry in importlib.metadata.entry_points(group=SEARCH_PATHS_GROUP):
+        try:
+            found += entry.load()()
+        except Exception as error:  # a package that is half removed must not stop the runs that do without it
+            logging.warning("No gin files of %s (%s): %s: %s", entry.name, entry.value, type(error).__name__, error)
+    return found
 
 
 def _macros() -> tuple[dict[str, Any], set[str]]:
@@ -106,7 +123,8 @@ def parse_gin_flags(
     """Parses files, then bindings, checks the macros and locks the configuration.
 
     Args:
-      gin_search_paths: folders in which files and includes are looked for; the one that holds `t5x` is appended.
+      gin_search_paths: folders in which files and includes are looked for; the one that holds `t5x` is appended, and
+        those that installed packages offer (entry point group `t5x.gin_search_paths`).
       gin_files: configuration files, later ones win.
       gin_bindings: single bindings `NAME = VALUE`, applied after all files.
       skip_unknown: gin's own option.
@@ -116,7 +134,7 @@ def parse_gin_flags(
       ValueError: see `check_macros`, and whatever gin finds wrong.
       OSError: when a file is not found.
     """
-    for path in [*gin_search_paths, _package_parent()]:
+    for path in [*gin_search_paths, _package_parent(), *_installed_search_paths()]:
         if path not in gin.config._LOCATION_PREFIXES:
             gin.add_config_file_search_path(path)
     bindings = list(gin_bindings or [])

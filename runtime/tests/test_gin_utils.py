@@ -104,6 +104,30 @@ def test_the_summary_parses_again_and_gives_the_same_bindings(entry_point, tmp_p
     assert gin_utils.get_gin_config_str() == first
 
 
+def _install(folder, name, value):
+    """A distribution on `sys.path`, as a wheel would leave it, that offers gin files."""
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[{gin_utils.SEARCH_PATHS_GROUP}]\n{name} = {value}\n")
+
+
+def test_files_that_an_installed_package_offers_are_found_from_anywhere(entry_point, tmp_path, monkeypatch):
+    site, work = tmp_path / "site", tmp_path / "work"
+    _install(site, "offering", "offering:folders")
+    (site / "offering.py").write_text("def folders():\n    return [__file__.removesuffix('.py') + '_files']\n")
+    (site / "offering_files" / "gin").mkdir(parents=True)
+    (site / "offering_files" / "gin" / "sizes.gin").write_text("TRAIN_STEPS = 3\n")
+    _install(site, "broken", "no_such_module:folders")
+    work.mkdir()
+    (work / "mine.gin").write_text(CONFIG + "include 'gin/sizes.gin'\nMODEL_DIR = 'd'\n")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(gin.config, "_LOCATION_PREFIXES", gin.config._LOCATION_PREFIXES[:])
+    monkeypatch.chdir(work)
+    module, _ = entry_point
+    assert gin_utils.parse_for(module, "train", gin_files=["mine.gin"])() == (3, "d", {"batch": (8,)})
+
+
 def test_functions_for_use_inside_gin_files():
     assert gin_utils.sum_fn(2, 3) == 5
     assert gin_utils.bool_fn([]) is False

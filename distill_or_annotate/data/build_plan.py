@@ -90,7 +90,7 @@ def expand(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     Args:
       paths: files and folders.
     Returns:
-      Files, in the order given, a folder's by path. Hidden files, and .ann files whose .txt is there too, are not listed.
+      Files, in the order given, a folder's by path, without hidden files and .ann files whose .txt is there too.
     Raises:
       PlanError: a path that does not exist, or a folder without files.
     """
@@ -108,19 +108,21 @@ def expand(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     return [file for file in files if file.suffix != ".ann" or not file.with_suffix(".txt").is_file()]
 
 
-def split_in_name(path: str | os.PathLike) -> str | None:
+def split_in_name(path: str | os.PathLike, folders_first: bool = False) -> str | None:
     """Finds the split that a file's name tells, or the name of a folder close above it.
 
     Args:
       path: the file, as it was given.
+      folders_first: ask the folders first: where files are named after what they hold, `pcr_test.json` may be a claim.
     Returns:
       One of train, validation, test, unlabeled; None where nothing tells.
     """
     path = pathlib.Path(path)
-    if found := _IN_NAME.search(path.name.lower()):
-        return _WORDS[found[1]]
+    found = _IN_NAME.search(path.name.lower())
+    by_name = _WORDS[found[1]] if found else None
     folders = [part.lower() for part in path.parts[:-1]][::-1][:_FOLDERS_UP]
-    return next((_WORDS[part] for part in folders if part in _WORDS), None)
+    by_folder = next((_WORDS[part] for part in folders if part in _WORDS), None)
+    return by_folder or by_name if folders_first else by_name or by_folder
 
 
 def _planned(task, path, split, form_name, pool_form_name, ignore_names) -> Planned:
@@ -128,7 +130,7 @@ def _planned(task, path, split, form_name, pool_form_name, ignore_names) -> Plan
         raise PlanError(f"split: {split!r} is not one of {SPLITS}")
     role = None if split is None else ("pool" if split == "unlabeled" else "labelled")
     if split is None:
-        told = split_in_name(path)
+        told = split_in_name(path, folders_first=task == "stanceosaurus")
         if told == "unlabeled":
             split, role = "unlabeled", "pool"
         elif form_name is None and (form := forms.detect(task, path)).is_pool:

@@ -27,7 +27,8 @@ def parse_ratios(text: str) -> tuple[int, int, int]:
     ratios = tuple(int(part) for part in parts.groups()) if parts else ()
     if sum(ratios) != 100 or ratios[0] == 0:
         raise SplitError(
-            f"split: {text!r}; train/validation/test in percent are needed, train above 0 and 100 in all, such as 80/10/10"
+            f"split: {text!r}; percentages of train/validation/test are needed, train above 0, 100 in all, "
+            "such as 80/10/10"
         )
     return ratios
 
@@ -53,7 +54,6 @@ def by_group(
     parts: dict[str, list[OfficialRow]] = {split: [] for split in LABELLED}
     for row in rows:
         place = fraction(source_key(row.group), seed)
-        # Percentages are exact to the hundredth; a test share of 0 leaves nothing above 1.
         parts["test" if place >= test_from else "validation" if place >= validation_from else "train"].append(row)
     taken, kept, left_out = set(), {}, {}
     for split in reversed(LABELLED):

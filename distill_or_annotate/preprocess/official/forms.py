@@ -24,6 +24,7 @@ from distill_or_annotate.preprocess.official import (
 )
 from distill_or_annotate.preprocess.official.labels import TASKS
 from distill_or_annotate.preprocess.official.reading import Paths, Reading
+from distill_or_annotate.preprocess.text import one_line
 
 ROLES = ("labelled", "pool")
 _SAMPLE_BYTES, _LINE_BYTES = 1 << 16, 1 << 22
@@ -32,7 +33,14 @@ Reader = Callable[..., Reading]
 
 
 class FormError(ValueError):
-    """A file whose form is not known, or does not serve the task."""
+    """A file whose form is not known, or does not serve the task.
+
+    Args:
+      message: what is wrong, and how to mend it.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message, 1500))
 
 
 @dataclasses.dataclass(frozen=True)

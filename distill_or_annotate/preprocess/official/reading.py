@@ -143,6 +143,8 @@ def usable(path: str | os.PathLike, line: int, field: str, value: Any) -> str:
             "encoding",
             f"field {field!r} holds what UTF-8 cannot carry (stray bytes, half a surrogate pair)",
         )
+    if "\0" in value:
+        raise RowError(path, line, "encoding", f"field {field!r} holds zero bytes: damaged, or UTF-16")
     if not (text := clean(value)):
         raise RowError(path, line, field, "empty; some text is needed")
     return text

@@ -290,6 +290,8 @@ def _cell(column: str, value: object) -> str:
     if value is None or value != value:  # NaN stands for nothing in data frames
         return ""
     if isinstance(value, str):
+        if "\0" in value:
+            raise TableError(f"field {column!r} holds zero bytes, which no text does")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:

@@ -13,6 +13,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NotRequired, TypedDict
 
+from distill_or_annotate.preprocess.text import one_line
+
 
 class Row(TypedDict):
     """A source, its target and, only where there are several, all accepted targets."""
@@ -42,7 +44,7 @@ class RowError(ValueError):
 
     def __init__(self, path: str | os.PathLike, line: int, field: str, problem: str):
         super().__init__(
-            f"{os.fspath(path)}, line {line}, field '{field}': {problem}. "
+            f"{os.fspath(path)}, line {line}, field '{field}': {one_line(problem)}. "
             "Fix the row, or read with on_bad_row='skip', which counts what it leaves out."
         )
         self.path, self.line, self.field = os.fspath(path), line, field
@@ -203,12 +205,16 @@ def _answers(path: str | os.PathLike, line: int, value: dict[str, Any]) -> list[
     if not answers or answers[0] != value["target"]:
         first = repr(answers[0]) if answers else "nothing"
         raise RowError(path, line, "targets", f"starts with {first}; its first must be the target, {value['target']!r}")
+    if len(answers) > 1 and not all(answer.strip() for answer in answers):
+        raise RowError(path, line, "targets", "one of several accepted answers is empty")
     return list(dict.fromkeys(answers))
 
 
 def _check_text(path: str | os.PathLike, line: int, field: str, text: Any) -> None:
     if not isinstance(text, str):
         raise RowError(path, line, field, f"a string is needed, received {type(text).__name__}")
+    if "\0" in text:
+        raise RowError(path, line, field, "holds zero bytes, which no text does")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

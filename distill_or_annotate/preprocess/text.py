@@ -4,6 +4,22 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 
+def one_line(text: str, most_characters: int = 1000) -> str:
+    """Makes a message fit to print, whatever a damaged file put into it.
+
+    Args:
+      text: a message that may quote a file.
+      most_characters: length above which the middle is left out, at least 20.
+    Returns:
+      The message on one line: white space as single spaces, other characters that do not print as escapes.
+    """
+    text = " ".join(text.split())
+    if len(text) > most_characters:
+        end = most_characters // 4
+        text = f"{text[: most_characters - end - 5]} ... {text[-end:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def with_prefix(source: str, prefix: str) -> str:
     """Returns the text a model reads.
 

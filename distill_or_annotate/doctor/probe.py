@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from distill_or_annotate.doctor.finding import BROKEN, PROBLEM, Finding
+from distill_or_annotate.doctor.finding import BROKEN, NOTE, Finding
 
 # In this order: each needs those before it.
 MODULES = (
@@ -150,9 +150,8 @@ def import_findings(result: dict[str, Any]) -> Iterator[Finding]:
     good = {module: value for module, value in result.items() if module not in failed}
     if good:
         seconds = sum(good.values())
-        slow = seconds > 30
-        fix = "compile bytecode once: python -m compileall -q on the environment's site-packages"
-        yield Finding("imports", ", ".join(good), f"{seconds:.1f} s", *((PROBLEM, fix) if slow else ()))
+        hint = "slow? The first import after an installation compiles bytecode: run again to see"
+        yield Finding("imports", ", ".join(good), f"{seconds:.1f} s", *((NOTE, hint) if seconds > 30 else ()))
     for module, text in failed.items():
         yield Finding("imports", module, text, BROKEN, _FIX)
 

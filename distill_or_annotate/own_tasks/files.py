@@ -12,7 +12,7 @@ from distill_or_annotate.preprocess.rows import Row
 _SHOWN = 40
 _STAGES = ("teacher", "capture", "distill", "annotate")
 _MINI_VOCABULARY_IMPORT = "from distill_or_annotate.tasks.vocabularies import LazyVocabulary"
-_T5_VOCABULARY_IMPORT = "from distill_or_annotate.tasks.wlp import t5_vocabulary as vocabulary"
+_T5_VOCABULARY_IMPORT = "from distill_or_annotate.tasks.vocabularies import t5_vocabulary as vocabulary"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ train_script`, as T5X's own do, so the entry point's module stands in for `__mai
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import logging
 import shlex
 import sys
@@ -45,14 +46,26 @@ class Program:
     def command(self) -> str:
         """The shell command that does the same in a process of its own."""
         words = [f"python -m {self.module}", *(f"--gin_file={shlex.quote(name)}" for name in self.gin_files)]
-        if Path.cwd() != home():
-            words.insert(1, f"--gin_search_paths={shlex.quote(','.join(search_paths()))}")
+        if folders := self._folders_to_name():
+            words.insert(1, f"--gin_search_paths={shlex.quote(','.join(['.', *folders]))}")
         for name, value in self.macros.items():
             literal = _literal(value)
             # gin's own quotes are single ones; double ones around them are what a person would type.
             plain = not any(character in literal for character in '"$`\\')
             words.append(f"--gin.{name}=" + (f'"{literal}"' if "'" in literal and plain else shlex.quote(literal)))
         return " ".join(words)
+
+    def _folders_to_name(self) -> list[str]:
+        """Folders with gin files that a plain T5X command would not look in by itself."""
+        import t5x
+
+        # Our runtime looks in what installed packages offer; upstream T5X has to be told.
+        offers = importlib.metadata.entry_points(group="t5x.gin_search_paths", name="distill_or_annotate")
+        packaged = [] if offers and getattr(t5x, "__runtime__", None) == "doa" else [str(home())]
+        near = [Path.cwd(), home()]
+        found = all(any((folder / name).is_file() for folder in near) for name in self.gin_files)
+        wanted = packaged if found else [*search_paths()[1:-1], *packaged]
+        return [folder for folder in wanted if folder != str(Path.cwd())]
 
     def run(self, log_file: Path) -> None:
         """Run in this process, from a cleared gin configuration.

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import t5x
 from distill_or_annotate import cli
 from distill_or_annotate.pipeline import evaluation, gin_files, study
 from distill_or_annotate.pipeline.locks import FolderBusyError, folder_lock
@@ -27,10 +28,20 @@ def test_a_program_spells_a_command_that_the_shell_reads_back(monkeypatch):
     assert "--gin.TASK='mini'" in words and "--gin.FN=@shipped.checkpoint()" in words
 
 
-def test_away_from_the_gin_folder_a_command_says_where_it_is(tmp_path, monkeypatch):
+def test_a_command_names_the_folders_that_t5x_would_not_look_in_by_itself(tmp_path, monkeypatch):
+    def words():
+        return shlex.split(Program("t5x.train", ("a.gin",)).command())
+
+    (tmp_path / "my_tasks").mkdir()
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(Program("t5x.train", ("a.gin",)).command())
-    assert words[3] == f"--gin_search_paths=.,{gin_files.home()}"
+    (tmp_path / "my_tasks" / "a.gin").touch()
+    with gin_files.user_files(tmp_path / "my_tasks" / "study.gin"):
+        assert words()[3] == f"--gin_search_paths=.,{tmp_path}/my_tasks"
+    (tmp_path / "a.gin").touch()
+    with gin_files.user_files(tmp_path / "my_tasks" / "study.gin"):
+        assert words()[3:] == ["--gin_file=a.gin"], "our runtime knows the packaged files"
+    monkeypatch.setattr(t5x, "__runtime__", "upstream")
+    assert words()[3] == f"--gin_search_paths=.,{gin_files.home()}"
 
 
 def test_a_scenario_finds_its_own_files_from_any_folder_and_leaves_the_paths_as_they_were(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-import importlib
+import importlib.util  # gin looks a package up with it, and imports `importlib` alone
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,0 +1,111 @@
+"""How many rows there are: against the paper's Table 5, repeated ones, and sources with several targets."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from distill_or_annotate.paper.facts import task as facts_of
+from distill_or_annotate.preprocess.rows import Row
+from distill_or_annotate.preprocess.text import source_key
+
+_FIELDS = {"train": "train", "validation": "dev", "test": "test", "unlabeled": "unlabeled"}
+VERDICTS = ("equal", "fewer", "more", "missing", "not published", "not in the paper")
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperCount:
+    """A split's size beside the paper's.
+
+    Args:
+      n_rows: rows here; 0 when the split is missing.
+      n_paper_rows: rows in Table 5; None where it has no number.
+      verdict: one of `VERDICTS`.
+    """
+
+    n_rows: int
+    n_paper_rows: int | None
+    verdict: str
+
+    def share(self) -> float | None:
+        """Returns rows here over rows in the paper, None where the paper has no number."""
+        return self.n_rows / self.n_paper_rows if self.n_paper_rows else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What is repeated in a split.
+
+    Args:
+      n_rows: rows.
+      n_sources: distinct sources, by `source_key` (case and spacing do not count).
+      n_repeated_rows: rows whose source and target both stood in an earlier row.
+      n_sources_with_several_targets: distinct sources whose rows disagree.
+      n_rows_of_those: rows of these sources.
+      n_rows_with_several_answers: rows that themselves list several accepted answers.
+      n_empty_targets: rows with an empty target.
+    """
+
+    n_rows: int
+    n_sources: int
+    n_repeated_rows: int
+    n_sources_with_several_targets: int
+    n_rows_of_those: int
+    n_rows_with_several_answers: int
+    n_empty_targets: int
+
+
+def against_paper(paper_task: str | None, split: str, n_rows: int) -> PaperCount:
+    """Compares a split's size with Table 5.
+
+    Args:
+      paper_task: one of the paper's six tasks; None for a task it does not have.
+      split: `train`, `validation`, `test` or `unlabeled`.
+      n_rows: rows here; 0 for a split that is not here.
+    Returns:
+      The comparison.
+    Raises:
+      UnknownTaskError: the paper has no such task.
+    """
+    if paper_task is None:
+        return PaperCount(n_rows, None, "not in the paper")
+    expected = facts_of(paper_task)[_FIELDS[split]]["value"]
+    if expected is None:
+        return PaperCount(n_rows, None, "not published")
+    if not n_rows:
+        return PaperCount(n_rows, expected, "missing")
+    verdict = "equal" if n_rows == expected else "fewer" if n_rows < expected else "more"
+    return PaperCount(n_rows, expected, verdict)
+
+
+def answer_of(row: Row) -> str:
+    """Returns the target as it is compared with others: single spaces, none around it.
+
+    Args:
+      row: a row.
+    """
+    return " ".join(row["target"].split())
+
+
+def count(rows: Sequence[Row]) -> Counts:
+    """Counts rows, sources and their targets.
+
+    Args:
+      rows: the rows of one split.
+    Returns:
+      The counts.
+    """
+    targets: dict[str, set[str]] = {}
+    n_rows_of: dict[str, int] = {}
+    for row in rows:
+        key = source_key(row["source"])
+        targets.setdefault(key, set()).add(answer_of(row))
+        n_rows_of[key] = n_rows_of.get(key, 0) + 1
+    several = [key for key, answers in targets.items() if len(answers) > 1]
+    return Counts(
+        n_rows=len(rows),
+        n_sources=len(targets),
+        n_repeated_rows=len(rows) - sum(map(len, targets.values())),
+        n_sources_with_several_targets=len(several),
+        n_rows_of_those=sum(n_rows_of[key] for key in several),
+        n_rows_with_several_answers=sum(len(row.get("targets", ())) > 1 for row in rows),
+        n_empty_targets=sum(not row["target"].strip() for row in rows),
+    )

@@ -178,10 +178,14 @@ def _read(request: Request, planned: Sequence[Planned], on_progress: Progress) -
         if not rows:
             left_out = account.left_out.get(split, Counter())
             reasons = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
-            why = "; ".join(filter(None, [reasons, f"{len(account.skipped)} skipped" if account.skipped else ""]))
+            why = "; ".join(filter(None, [reasons, _skipped(account.skipped)]))
             fix = _BLANK_TEXTS_FIX if request.task == "stanceosaurus" and left_out else ""
             raise BuildError(f"no usable row for {split or 'any split'} ({why or 'the files are empty'}).{fix}")
     return account
+
+
+def _skipped(errors: Sequence[RowError]) -> str:
+    return f"{len(errors)} skipped, the first in {errors[0].path}, line {errors[0].line}" if errors else ""
 
 
 def _split(request: Request, account: _Account) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class RowError(ValueError):
     def __init__(self, path: str | os.PathLike, line: int, field: str, problem: str):
         super().__init__(
             f"{os.fspath(path)}, line {line}, field '{field}': {one_line(problem)}. "
-            "Fix the row, or read with on_bad_row='skip', which counts what it leaves out."
+            "Fix the row, or leave such rows out, counted, with --on-bad-row skip (in Python on_bad_row='skip')."
         )
         self.path, self.line, self.field = os.fspath(path), line, field
 

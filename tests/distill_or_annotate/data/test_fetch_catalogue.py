@@ -1,8 +1,11 @@
 """The catalogue of downloads: safe names, safe addresses, and an entry for each of the six tasks."""
 
+import argparse
+import shlex
+
 import pytest
 
-from distill_or_annotate.data import fetch_catalogue
+from distill_or_annotate.data import build_command, fetch_catalogue
 from distill_or_annotate.data.fetch_catalogue import CatalogueError, RemoteFile
 
 _TASKS = ["fever", "multipit_gen", "multipit_id", "natural_questions", "stanceosaurus", "wlp"]
@@ -16,6 +19,18 @@ def test_every_task_says_what_to_download_under_which_licence_and_what_to_run_ne
         assert f"doa data build {entry.task} --from" in entry.next
         assert len({file.name for file in entry.files}) == len(entry.files)
         assert all(file.url.startswith("https://") for file in entry.files)
+
+
+@pytest.mark.parametrize("task", _TASKS)
+def test_the_next_commands_are_ones_that_exist(task):
+    lines = [line.split("#")[0] for line in fetch_catalogue.downloads(task).next.splitlines()]
+    (build,) = (shlex.split(line) for line in lines if line.startswith("doa "))
+    parser = argparse.ArgumentParser()
+    build_command.add_arguments(parser)
+    assert build[:3] == ["doa", "data", "build"] and parser.parse_args(build[3:]).task == task
+    unpacked = {name for line in lines if not line.startswith("doa ") for name in shlex.split(line)}
+    fetched = {file.name for file in fetch_catalogue.downloads(task).chosen([])}
+    assert fetched <= unpacked | set(build)
 
 
 def test_a_hash_says_which_record_it_comes_from():

@@ -3,10 +3,10 @@
   {"claim": "...", "id": 7, "source": "...", "root_tweet": {"id": 1, "text": "...", "stance": "Refuting",
    "leaning": "", "children": [{"id": 2, "text": "...", "stance": "Querying", "leaning": "", "children": []}]}}
 
-Each tweet is a row `claim: CLAIM tweet: TWEET [SEP] PARENT`, its stance the target; a root has no parent. Released rows
-end in ` [SEP] TITLE` where a tweet links to a page, and their words are tokenised: neither the titles nor that
-tokeniser are in this form. User names become @USER and addresses HTTPURL, as released. The published
-files have their texts blanked; blank and deleted tweets are left out.
+Each tweet is a row `claim: CLAIM tweet: TWEET [SEP] PARENT`, its stance the target; a root has no parent. Claim, tweet
+and parent are masked and set as in the released rows (`tweet_text`). Released rows end in ` [SEP] TITLE` where a tweet
+links to a page; the titles are not in this form. The published files have their texts blanked: blank and deleted
+tweets are left out.
 """
 
 import json
@@ -27,25 +27,13 @@ from distill_or_annotate.preprocess.official.reading import (
     needed,
     usable,
 )
+from distill_or_annotate.preprocess.official.tweet_text import released_words
 from distill_or_annotate.preprocess.rows import RowError
 
 DELETED = "[DELETED]"
 BLANK = "tweet text blank or deleted"
 
-_URL = re.compile(r"(?:https?://|www\.)\S+|\bt\.co/\S+", re.IGNORECASE)
-_HANDLE = re.compile(r"(?<![\w@])@\w{1,50}")
 _SPACE = re.compile(r"[\s,]*")
-
-
-def masked(text: str) -> str:
-    """Hides who is named and what is linked.
-
-    Args:
-      text: a tweet.
-    Returns:
-      The tweet on one line, with @USER for each user name and HTTPURL for each address.
-    """
-    return clean(_HANDLE.sub("@USER", _URL.sub("HTTPURL", text)))
 
 
 def read(paths: Paths, on_bad_row: str = "stop", labelled: bool = True) -> Reading:
@@ -83,9 +71,9 @@ def _add(collector, path, line, claim, tweet, parent, labelled) -> None:
     if not _text(tweet):
         collector.leave_out(BLANK)
         return
-    source = f"claim: {claim} tweet: {masked(usable(path, line, 'text', tweet['text']))}"
+    source = f"claim: {released_words(claim)} tweet: {released_words(usable(path, line, 'text', tweet['text']))}"
     if parent is not None and _text(parent):
-        source += f" [SEP] {masked(usable(path, line, 'text', parent['text']))}"
+        source += f" [SEP] {released_words(usable(path, line, 'text', parent['text']))}"
     elif parent is not None:
         collector.note("parent tweet blank: row without context")
     stance = ""

@@ -25,9 +25,9 @@ def test_each_tweet_is_a_row_with_its_parent_behind_a_separator(write):
     reply = _tweet("@ann_b No, see https://a.example/x?y=1 !", "Refuting", deep)
     reading = stanceosaurus.read([_file(write, _thread(_tweet("They\nbend.", "Supporting", reply)))])
     assert [(row.source, row.target) for row in reading.rows] == [
-        ("claim: Spoons bend at night tweet: They bend.", "Supporting"),
-        ("claim: Spoons bend at night tweet: @USER No, see HTTPURL ! [SEP] They bend.", "Refuting"),
-        ("claim: Spoons bend at night tweet: hm [SEP] @USER No, see HTTPURL !", "Querying"),
+        ("claim: Spoons bend at night tweet: They bend .", "Supporting"),
+        ("claim: Spoons bend at night tweet: @USER No , see HTTPURL ! [SEP] They bend .", "Refuting"),
+        ("claim: Spoons bend at night tweet: hm [SEP] @USER No , see HTTPURL !", "Querying"),
     ]
     assert {row.group for row in reading.rows} == {"Spoons bend at night"}
 
@@ -38,10 +38,6 @@ def test_blank_and_deleted_tweets_are_left_out_and_counted_but_their_replies_are
     assert [row.source for row in reading.rows] == ["claim: Spoons bend at night tweet: well"]
     assert reading.left_out == {stanceosaurus.BLANK: 2}
     assert reading.noted == {"parent tweet blank: row without context": 1}
-
-
-def test_a_mail_address_is_no_user_name():
-    assert stanceosaurus.masked("me@here.example and @you") == "me@here.example and @USER"
 
 
 def test_a_pool_needs_no_stance(write):

@@ -15,6 +15,7 @@ _WORDS = {
     "train": "train", "training": "train", "dev": "validation", "val": "validation", "valid": "validation",
     "validation": "validation", "test": "test", "unlabeled": "unlabeled", "unlabelled": "unlabeled",
 }  # fmt: skip
+_FOLDER = re.compile(rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})(?:[_-]?(?:data|set|split))?")
 _IN_NAME = re.compile(rf"(?:^|[^a-z])({'|'.join(sorted(_WORDS, key=len, reverse=True))})(?:[^a-z]|$)")
 
 
@@ -120,8 +121,8 @@ def split_in_name(path: str | os.PathLike, folders_first: bool = False) -> str |
     path = pathlib.Path(path)
     found = _IN_NAME.search(path.name.lower())
     by_name = _WORDS[found[1]] if found else None
-    folders = [part.lower() for part in path.parts[:-1]][::-1][:_FOLDERS_UP]
-    by_folder = next((_WORDS[part] for part in folders if part in _WORDS), None)
+    folders = [_FOLDER.fullmatch(part.lower()) for part in path.parts[:-1]][::-1][:_FOLDERS_UP]
+    by_folder = next((_WORDS[folder[1]] for folder in folders if folder), None)
     return by_folder or by_name if folders_first else by_name or by_folder
 
 

@@ -30,6 +30,8 @@ def make(tmp_path):
         ("wlp_unlabeled_1.txt", "unlabeled"),
         ("english/train/Invented/spoons.json", "train"),
         ("wlp/dev/protocol_7.txt", "validation"),
+        ("wlp/train_data/Conll_Format/protocol_7.txt", "train"),
+        ("testing/protocol_7.txt", None),
         ("test/a/b/c/d.json", None),
         ("contest_training_day.json", "train"),
         ("latest.json", None),

@@ -9,6 +9,7 @@ import os
 import pathlib
 
 from distill_or_annotate.preprocess import rows as rows_lib
+from distill_or_annotate.preprocess.text import one_line
 
 VERSION = "1.0.0"
 SPLITS = ("train", "validation", "test", "unlabeled")
@@ -27,7 +28,7 @@ class BuiltError(ValueError):
 
     def __init__(self, path: str | os.PathLike, problem: str):
         super().__init__(
-            f"built folder {os.fspath(path)}: {problem}. "
+            f"built folder {os.fspath(path)}: {one_line(problem, 500)}. "
             f"Build it again with `doa data build TASK --from FILES... --force`, or remove the folder."
         )
         self.path = os.fspath(path)
@@ -109,19 +110,22 @@ def read_split(task: str, split: str, root: str | os.PathLike | None = None) -> 
             f"split {split!r} of {task!r}: {path} has {', '.join(present) or 'nothing'}. "
             f"Make it with `doa data build {task} --{split} FILES...`."
         )
-    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     rows: list[rows_lib.Row] = []
     try:
         # One file after another, as written: by default TFDS interleaves the files of a split.
         config = tfds.ReadConfig(interleave_cycle_length=1)
-        dataset = tfds.builder_from_directory(path).as_dataset(split=split, shuffle_files=False, read_config=config)
+        builder = tfds.builder_from_directory(path)
+        dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
         for batch in dataset.ragged_batch(_ROWS_AT_ONCE):
             columns = (batch["source"].numpy(), batch["target"].numpy(), batch["targets"].to_list())
             rows += [_row(*values) for values in zip(*columns, strict=True)]
-    except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
-        raise BuiltError(path, f"split {split!r} cannot be read ({str(error).splitlines()[0]})") from error
+        n_rows = builder.info.splits[split].num_examples
+    except Exception as error:  # of a damaged folder TFDS, protobuf and TensorFlow complain in many kinds
+        raise BuiltError(path, f"split {split!r} cannot be read ({type(error).__name__}: {error})") from error
+    if len(rows) != n_rows:
+        raise BuiltError(path, f"split {split!r} has {len(rows)} rows where {INFO_FILE} says {n_rows}")
     return rows
 
 
@@ -135,7 +139,7 @@ def _row(source: bytes, target: bytes, targets: list[bytes]) -> rows_lib.Row:
 def _read_json(path: pathlib.Path, name: str) -> dict:
     try:
         value = json.loads((path / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BuiltError(path, f"{name} cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise BuiltError(path, f"{name} holds no JSON object")

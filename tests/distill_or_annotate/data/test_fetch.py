@@ -42,10 +42,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._head(fault, {"Content-Length": "0"})
         if isinstance(fault, str):
             return self._head(302, {"Content-Length": "0", "Location": fault})
-        body, headers = server.body, {"ETag": server.etag} if server.etag else {}
+        versions = {"ETag": server.etag, "Last-Modified": server.modified}
+        body, headers = server.body, {name: value for name, value in versions.items() if value}
         start = 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if asked and server.resumes and self.headers.get("If-Range") == server.etag:
+        if asked and server.resumes and self.headers.get("If-Range") in headers.values():
             start = int(asked[1])
             if start >= len(body):
                 return self._head(416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
@@ -86,6 +87,7 @@ def _running():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as instance:
         instance.daemon_threads = True
         instance.body, instance.etag, instance.resumes, instance.faults, instance.seen = BODY, '"v1"', True, [], []
+        instance.modified = None
         instance.chunked = instance.silent_about_length = False
         instance.pause_seconds, instance.content_type = 0.0, "application/octet-stream"
         instance.url = f"http://127.0.0.1:{instance.server_address[1]}/data.bin"
@@ -168,11 +170,20 @@ def test_a_file_that_changed_since_the_part_arrived_is_taken_from_the_start(serv
     assert _ranges(server)[-1] == "bytes=400000-"
 
 
-@pytest.mark.parametrize("etag", [None, 'W/"v1"'])
-def test_a_server_without_a_strong_version_is_asked_from_the_start(server, tmp_path, etag):
-    server.etag, server.faults = etag, [_cut_after(400_000)]
+_DAY = "Sat, 01 Jun 2024 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(("etag", "modified"), [(None, None), ('W/"v1"', None), ('W/"v1"', _DAY)])
+def test_a_server_without_a_strong_version_is_asked_from_the_start(server, tmp_path, etag, modified):
+    server.etag, server.modified, server.faults = etag, modified, [_cut_after(400_000)]
     assert fetch_http.fetch(_file(server), tmp_path, patience=QUICK).path.read_bytes() == BODY
     assert _ranges(server) == [None, None]
+
+
+def test_the_day_of_the_last_change_serves_as_version_where_there_is_no_other(server, tmp_path):
+    server.etag, server.modified, server.faults = None, _DAY, [_cut_after(400_000)]
+    assert fetch_http.fetch(_file(server), tmp_path, patience=QUICK).path.read_bytes() == BODY
+    assert _ranges(server) == [None, "bytes=400000-"] and server.seen[1][1]["If-Range"] == _DAY
 
 
 def test_a_part_of_another_address_is_not_continued(server, tmp_path):
@@ -193,7 +204,7 @@ def test_a_part_that_was_complete_when_the_process_died_only_gets_its_name(serve
     (tmp_path / "data.bin.part").write_bytes(BODY)
     (tmp_path / "data.bin.part.json").write_text(json.dumps({"url": server.url, "version": '"v1"'}))
     assert fetch_http.fetch(_file(server, sha256=SHA256), tmp_path).path.read_bytes() == BODY
-    assert _names(tmp_path) == ["data.bin"]
+    assert _names(tmp_path) == ["data.bin"] and _ranges(server) == ["bytes=1024000-"]
 
 
 @pytest.mark.parametrize(

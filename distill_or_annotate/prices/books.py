@@ -14,6 +14,10 @@ PROVENANCES = ("published", "inferred", "estimated", "assumption")
 _STALE_DAYS = 365
 
 
+# A message quotes the file, which may hold anything.
+_LONGEST_MESSAGE = 800
+
+
 class PriceBookError(ValueError):
     """Raised when a price book is malformed or lacks a price that is asked for."""
 
@@ -219,13 +223,22 @@ def _book(name: str, raw: Mapping[str, Any], done: Mapping[str, PriceBook]) -> P
 def _load(path: pathlib.Path) -> dict[str, PriceBook]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PriceBookError(f"{path}: not valid TOML: {error}.") from error
-    done: dict[str, PriceBook] = {}
-    for name, raw in data.get("books", {}).items():
-        done[name] = _book(name, raw, done)
-    if not done:
+    books = data.get("books")
+    if not isinstance(books, dict) or not books:
         raise PriceBookError(f"{path}: holds no book; it needs at least one table [books.NAME].")
+    done: dict[str, PriceBook] = {}
+    for name, raw in books.items():
+        try:
+            done[name] = _book(name, raw, done)
+        except PriceBookError as error:
+            raise PriceBookError(f"{path}: {str(error)[:_LONGEST_MESSAGE]}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise PriceBookError(
+                f"{path}: book {name[:40]!r} is not of the form of a book ({str(error)[:_LONGEST_MESSAGE]}). Fix: "
+                f"compare it with {default_path().name}, the shipped file."
+            ) from error
     return done
 
 

@@ -1,15 +1,17 @@
 """One small valid file of each form that the project reads, invented, and how it is read."""
 
 import dataclasses
+import datetime
 import io
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from distill_or_annotate.own_tasks import labels, splits, tables
+from distill_or_annotate.own_tasks import labels, prices, splits, tables
 from distill_or_annotate.preprocess import rows as rows_lib
 from distill_or_annotate.preprocess.official import forms
+from distill_or_annotate.prices.books import load_books
 
 Row = tuple[str, str, tuple[str, ...]]
 
@@ -82,6 +84,10 @@ def _own_pool(path: Path, on_bad_row: str) -> list[Row]:
     return [(row["source"], "", ()) for row in rows]
 
 
+def _prices(path: Path, on_bad_row: str) -> list[Row]:
+    return [(entry.id, entry.unit, ()) for book in load_books(path).values() for entry in book.entries.values()]
+
+
 _REVIEWS = [(f"the {word} number {i} was fine, “mostly”", ("good", "bad")[i % 2]) for i in range(30)
             for word in ("soup", "bread")]  # fmt: skip
 
@@ -150,6 +156,7 @@ _WLP_ROWS += [{"source": "Notes:", "target": ""}]
 _NQ_ROWS = [{"source": f"who is nº {i}?", "target": "Ann", "targets": ["Ann", "Ann Lee"]} for i in range(5)]
 _FEVER_ROWS = [{"source": f"Tea {i} is hot.", "target": _FEVER[i % 2]} for i in range(5)]
 _QUERIES = "".join(f"{1000 + i}\tdefine extrême {i}\n" for i in range(6)).encode()
+_PRICES = prices.toml_of(prices.book("reviews", 0.1, datetime.date(2023, 7, 9))).encode()
 _TEXT = "".join(f"Stir the flask at {i} °C.\n" for i in range(6)).encode()
 
 
@@ -192,4 +199,5 @@ ALL = (
               _json_lines([{"text": text, "label": label} for text, label in _REVIEWS]), _own),
     ValidFile("own Parquet", "reviews.parquet", _parquet(), _own),
     ValidFile("own text pool", "pool.txt", _TEXT, _own_pool, may_be_empty=True),
+    ValidFile("own prices", "reviews_prices.toml", _PRICES, _prices),
 )  # fmt: skip

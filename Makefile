@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 
-.PHONY: help install quickstart test lint tests test-parity format bench-mini pretrain-mini pretrain-wlp wheel-check clean
+.PHONY: help install quickstart test lint tests test-parity format bench-mini pretrain-mini pretrain-wlp task-smoke wheel-check clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ pretrain-mini: install ## Pre-train the two shipped mini models again (about an 
 
 pretrain-wlp: install ## Pre-train mini models on WLP text (needs DOA_DATA_DIR).
 	bash launch/pretrain_wlp.sh
+
+task-smoke: install ## Three steps of a tiny model on each of the six tasks (needs DOA_DATA_DIR; about eight minutes).
+	bash launch/task_smoke.sh
 
 wheel-check: install ## Build both wheels and use them in an empty environment, away from the checkout.
 	bash launch/wheel_check.sh

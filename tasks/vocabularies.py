@@ -1,6 +1,7 @@
 """SentencePiece vocabularies that load on first use and, where they cannot, say what to do; T5's own among them."""
 
 import hashlib
+import http.client
 import io
 import os
 import pathlib
@@ -86,7 +87,7 @@ def local_copy(address: str) -> pathlib.Path:
     Returns:
       A path; of an address, to a whole file.
     Raises:
-      OSError: the server cannot be reached within 10 seconds, or has no such file.
+      OSError: the server cannot be reached within 10 seconds, has no such file, or breaks off.
     """
     url = address.replace("gs://", _STORAGE, 1) if address.startswith("gs://") else address
     if not url.startswith(("http://", "https://")):
@@ -95,11 +96,11 @@ def local_copy(address: str) -> pathlib.Path:
     path = cache_dir() / "vocabularies" / f"{digest}-{url.rsplit('/', 1)[-1]}"
     if path.exists():
         return path
-    with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as answer:
-        content = answer.read()
-        stated_bytes = answer.headers.get("Content-Length")
-    if stated_bytes is not None and len(content) != int(stated_bytes):
-        raise ConnectionError(f"{len(content)} of {stated_bytes} bytes came")
+    try:
+        with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as answer:
+            content = answer.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the answer of {url} broke off ({type(error).__name__})") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     # Renaming is atomic: a reader sees a whole file or none.
     handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")

@@ -75,6 +75,35 @@ def test_evaluator_of_seqio_scores_whole_targets_even_where_lengths_cut_them():
     assert metrics.result()[name]["entity_recall"] == 50.0
 
 
+def test_metric_is_given_all_accepted_answers_where_the_task_has_several():
+    rows = [
+        {"source": "who?", "target": "Ann", "targets": ["Ann", "Ann Lee"]},
+        {"source": "when?", "target": "1999"},
+    ]
+    seen = []
+
+    def spy(targets, predictions):
+        seen.append(targets)
+        return {"n": len(predictions)}
+
+    changes = {"rows": lambda split: rows, "metric": "token_f1", "labels": (), "metric_fns": (spy,)}
+    answer = seqio.ByteVocabulary().encode("Lee")
+    results = {}
+    for name, several in (("spec_several", True), ("spec_one", False)):
+        registry.register(_spec(name, several_answers=several, **changes))
+        evaluator = seqio.Evaluator(
+            name, feature_converter=seqio.EncDecFeatureConverter(pack=False), eval_split="test",
+            sequence_length={"inputs": 24, "targets": 16},
+        )  # fmt: skip
+        metrics, _ = evaluator.evaluate(
+            compute_metrics=True, step=0, predict_fn=lambda dataset: [(i, answer) for i, _ in dataset.enumerate()]
+        )
+        results[name] = metrics.result()[name]["token_f1"]
+    assert seen == [[["Ann", "Ann Lee"], ["1999"]], ["Ann", "1999"]]
+    # `Lee` against `Ann Lee`: precision 1, recall 1/2, F1 2/3; mean with the other row's 0.
+    assert results == {"spec_several": pytest.approx(100 / 3), "spec_one": 0.0}
+
+
 def test_truncations_are_counted_at_the_tasks_lengths():
     registry.register(_spec("spec_truncated", input_tokens=12, target_tokens=13))
     counted = registry.truncations("spec_truncated")

@@ -1,5 +1,6 @@
 """Names of variants stand for nested, seeded subsets, and for the pool as a teacher labelled it."""
 
+import dataclasses
 import itertools
 import json
 
@@ -8,6 +9,7 @@ import seqio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gin
 from distill_or_annotate.tasks import registry, variants
 from distill_or_annotate.tasks.spec import TaskSpec
 
@@ -109,6 +111,58 @@ def test_gold_rows_are_mixed_in_as_often_as_asked(tmp_path):
     assert sorted(sources) == sorted([f"pool {i}" for i in range(20)] + 3 * _train(gold))
     assert sources[:20] != [f"pool {i}" for i in range(20)]
     assert sources == _train(variants.pseudo(TASK, path, 20, gold=gold, gold_repeats=3))
+
+
+def test_mixture_draws_gold_rows_at_the_rate_asked_for(tmp_path):
+    path = _predictions(tmp_path / "p.jsonl", [f"pool {i}" for i in range(30)])
+    pseudo, gold = variants.pseudo(TASK, path, 20), variants.labelled(TASK, 4, 2)
+    name = variants.mixture(pseudo, gold, gold_rate=0.25)
+    assert name.startswith(f"{pseudo}_mix_") and variants.mixture(pseudo, gold, 0.25) == name
+    assert variants.mixture(pseudo, gold, 0.5) != name != variants.mixture(pseudo, variants.labelled(TASK, 5), 0.25)
+    dataset = seqio.get_mixture_or_task(name).get_dataset(
+        {"inputs": 32, "targets": 16}, "train", seed=0, num_epochs=None, copy_pretokenized=True
+    )
+    drawn = [row["inputs_pretokenized"].decode() for row in dataset.take(2000).as_numpy_iterator()]
+    assert set(drawn) == {f"grown: {source}" for source in _train(pseudo) + _train(gold)}
+    # Standard deviation of the share: (0.25 * 0.75 / 2000) ** 0.5 = 0.0097.
+    assert sum(text.startswith("grown: label") for text in drawn) / 2000 == pytest.approx(0.25, abs=0.04)
+
+
+def test_mixture_is_a_value_in_gin(tmp_path):
+    path = _predictions(tmp_path / "p.jsonl", [f"pool {i}" for i in range(30)])
+    config = f"""
+from __gin__ import dynamic_registration
+from distill_or_annotate.tasks import variants
+MIXTURE_OR_TASK_NAME = @variants.mixture()
+variants.mixture.pseudo_task = @variants.pseudo()
+variants.mixture.gold = @variants.labelled()
+variants.mixture.gold_rate = 0.25
+variants.pseudo.task = '{TASK}'
+variants.pseudo.predictions = '{path}'
+variants.pseudo.n_unlabeled = 20
+variants.labelled.task = '{TASK}'
+variants.labelled.n_labels = 4
+"""
+    with gin.unlock_config():
+        gin.clear_config()
+        gin.parse_config(config)
+        name = gin.query_parameter("%MIXTURE_OR_TASK_NAME").scoped_configurable_fn()
+        gin.clear_config()
+    assert name == variants.mixture(variants.pseudo(TASK, path, 20), variants.labelled(TASK, 4), 0.25)
+    assert name in seqio.MixtureRegistry.names()
+
+
+def test_mixture_of_two_tasks_or_at_no_rate_is_refused(tmp_path):
+    pseudo = variants.pseudo(TASK, _predictions(tmp_path / "p.jsonl", [f"pool {i}" for i in range(30)]), 20)
+    gold = variants.labelled(TASK, 4)
+    for rate in (0, 1, "0.5", float("nan")):
+        with pytest.raises(ValueError, match=r"gold_rate: .*above 0 and below 1"):
+            variants.mixture(pseudo, gold, rate)
+    registry.register(dataclasses.replace(registry.get(TASK), name="grown_elsewhere"))
+    with pytest.raises(ValueError, match=r"belongs to 'grown_elsewhere', but '.*' to 'grown'"):
+        variants.mixture(pseudo, variants.labelled("grown_elsewhere", 4))
+    with pytest.raises(registry.UnknownTask, match="'grown_nn4_s0' is not registered"):
+        variants.mixture(pseudo, "grown_nn4_s0")
 
 
 def test_name_of_pseudo_labels_changes_with_what_determines_them(tmp_path):

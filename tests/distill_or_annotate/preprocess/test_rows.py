@@ -35,6 +35,14 @@ def test_byte_order_mark_is_passed_over(tmp_path):
     assert rows_lib.read_rows(_file(tmp_path, b"\xef\xbb\xbf" + json.dumps(GOOD).encode())).rows == (GOOD,)
 
 
+def test_all_accepted_answers_are_kept_and_a_single_one_is_the_target(tmp_path):
+    several = {"source": "q?", "target": "a", "targets": ["a", "b", "a"]}
+    path = _file(tmp_path, several, {"source": "q?", "target": "a", "targets": ["a"]}, GOOD)
+    assert rows_lib.read_rows(path).rows == (
+        {"source": "q?", "target": "a", "targets": ["a", "b"]}, {"source": "q?", "target": "a"}, GOOD,
+    )  # fmt: skip
+
+
 BAD = [
     (b'{"source": "a", ', "json", "not JSON"),
     (b"[1, 2]", "json", "a JSON object is needed, received list"),
@@ -45,6 +53,16 @@ BAD = [
     ({"source": " \t", "target": "a"}, "source", "empty"),
     (b'{"source": "a\xff", "target": ""}', "encoding", "byte 0xff at column 14 is not UTF-8"),
     (b'{"source": "a\\ud800", "target": ""}', "source", "surrogate"),
+    ({"source": "a", "target": "b", "targets": "b"}, "targets", "a list of strings is needed, received str"),
+    ({"source": "a", "target": "b", "targets": None}, "targets", "a list of strings is needed, received NoneType"),
+    ({"source": "a", "target": "b", "targets": ["b", 3]}, "targets", "a string is needed, received int"),
+    (
+        {"source": "a", "target": "b", "targets": []},
+        "targets",
+        "starts with nothing; its first must be the target, 'b'",
+    ),
+    ({"source": "a", "target": "b", "targets": ["c", "b"]}, "targets", "starts with 'c'; its first must be the target"),
+    (b'{"source": "a", "target": "b", "targets": ["b", "\\udc00"]}', "targets", "surrogate"),
 ]
 
 

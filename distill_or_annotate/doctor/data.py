@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -71,15 +72,26 @@ def vocabularies(cache: Path, timeout_seconds: float = _REACH_SECONDS) -> Iterat
     embedded = _tasks_folder() / "mini" / "vocab.model"
     problem = _vocabulary_problem(embedded)
     yield Finding("vocabularies", "mini", str(embedded), *((BROKEN, f"{problem}; install again") if problem else ()))
-    name = os.environ.get("DOA_T5_VOCAB") or T5_VOCABULARY
-    problem = _unreachable(name, timeout_seconds) if "://" in name else _vocabulary_problem(Path(name).expanduser())
-    fix = f"{problem}. Copy {T5_VOCABULARY} (public) from a machine that has a network, and set DOA_T5_VOCAB to it"
-    yield Finding("vocabularies", "T5 (the six tasks)", name, *((PROBLEM, fix) if problem else ()))
+    yield _t5_vocabulary(cache, timeout_seconds)
     path = Path(os.environ.get("DOA_WLP_VOCAB") or cache / "pretrained" / "wlp" / "vocab.model").expanduser()
     problem = _vocabulary_problem(path)
     fix = f"{problem}. Make it with `make pretrain-wlp`, or set DOA_WLP_VOCAB"
     state = PROBLEM if os.environ.get("DOA_WLP_VOCAB") else NOTE
     yield Finding("vocabularies", "wlp_mini", str(path), *((state, fix) if problem else ()))
+
+
+def _t5_vocabulary(cache: Path, timeout_seconds: float) -> Finding:
+    value = name = os.environ.get("DOA_T5_VOCAB") or T5_VOCABULARY
+    if "://" not in name:
+        problem = _vocabulary_problem(Path(name).expanduser())
+    elif (copy := _cached(name, cache)).exists():
+        value, problem = f"{name}, copied to {copy}", _vocabulary_problem(copy)
+    else:
+        problem = _unreachable(_web_address(name), timeout_seconds)
+    fix = (
+        f"{problem}. Where there is a network: curl -O {_web_address(T5_VOCABULARY)}; then set DOA_T5_VOCAB to the file"
+    )
+    return Finding("vocabularies", "T5 (the six tasks)", value, *((PROBLEM, fix) if problem else ()))
 
 
 def weights() -> Iterator[Finding]:
@@ -141,9 +153,18 @@ def _vocabulary_problem(path: Path) -> str | None:
     return None if model.get_piece_size() else "an empty sentencepiece model"
 
 
-def _unreachable(url: str, timeout_seconds: float) -> str | None:
+def _web_address(url: str) -> str:
+    return url.replace("gs://", "https://storage.googleapis.com/", 1)
+
+
+def _cached(url: str, cache: Path) -> Path:
+    """Where the tasks keep their copy of a remote vocabulary, as `tasks.vocabularies.local_copy` names it."""
+    address = _web_address(url)
+    return cache / "vocabularies" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{address.rsplit('/', 1)[-1]}"
+
+
+def _unreachable(address: str, timeout_seconds: float) -> str | None:
     """Why an address does not answer; in a thread, since looking a host up knows no timeout."""
-    address = url.replace("gs://", "https://storage.googleapis.com/", 1)
     outcome = [f"no answer within {timeout_seconds:g} s"]
 
     def ask() -> None:

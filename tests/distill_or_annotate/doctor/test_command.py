@@ -61,7 +61,7 @@ def test_a_sound_installation_is_usable_and_each_problem_has_its_fix(monkeypatch
     assert cli.main(["doctor", "--quick"]) == 0
     printed = capsys.readouterr().out
     assert "this project's runtime (doa-t5x)" in printed and "`doa run quickstart` can run here: 0 broken" in printed
-    assert re.search(r"PROBLEM T5 .*/nowhere/.*\n +fix: no such file. Copy gs://t5-data", printed)
+    assert re.search(r"PROBLEM T5 .*/nowhere/.*\n +fix: no such file. .*curl -O https://storage", printed)
 
 
 def test_every_variable_that_the_code_reads_is_known_to_the_doctor():

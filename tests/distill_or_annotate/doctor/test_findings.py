@@ -1,8 +1,11 @@
 """What the doctor finds out without importing anything heavy."""
 
+import functools
+import http.server
 import json
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -150,6 +153,27 @@ def test_a_vocabulary_is_loaded_to_see_that_it_is_one(tmp_path, monkeypatch):
     findings = _by_name(data.vocabularies(tmp_path))
     assert findings["T5 (the six tasks)"].state == "problem" and findings["wlp_mini"].state == "note"
     assert "not a sentencepiece model" in findings["T5 (the six tasks)"].fix
+
+
+def test_a_vocabulary_that_the_tasks_have_copied_needs_no_network(tmp_path, monkeypatch):
+    from distill_or_annotate.tasks import vocabularies
+
+    assert data.T5_VOCABULARY == vocabularies.T5_VOCABULARY
+    serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=Path(mini.__file__).parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/vocab.model"
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setenv("DOA_CACHE_DIR", str(tmp_path))
+        monkeypatch.setenv("DOA_T5_VOCAB", address)
+        assert _by_name(data.vocabularies(tmp_path))["T5 (the six tasks)"].value == address
+        copy = vocabularies.local_copy(address)
+        server.shutdown()
+    finding = _by_name(data.vocabularies(tmp_path))["T5 (the six tasks)"]
+    assert (finding.state, finding.value) == ("ok", f"{address}, copied to {copy}")
+    copy.unlink()
+    finding = _by_name(data.vocabularies(tmp_path))["T5 (the six tasks)"]
+    assert finding.state == "problem" and "not reachable" in finding.fix
 
 
 def test_a_server_that_never_answers_costs_no_more_than_the_timeout(tmp_path, monkeypatch):

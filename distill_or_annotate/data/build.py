@@ -4,13 +4,12 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import distill_or_annotate
 from distill_or_annotate.data import build_folder, build_split
+from distill_or_annotate.data import provenance as provenance_lib
 from distill_or_annotate.data.build_plan import Planned, plan
 from distill_or_annotate.preprocess import built
 from distill_or_annotate.preprocess.official import forms
@@ -129,7 +128,10 @@ def build(request: Request, on_progress: Progress = lambda stage, done, total: N
     rule = _split(request, account)
     _pool(request, planned, account)
     rows = {split: [_row(row) for row in account.rows[split]] for split in built.SPLITS if account.rows.get(split)}
-    provenance = _provenance(request, planned, inputs, account, rows, rule, key)
+    made_from = {"inputs": inputs, "forms": sorted({one.form.name for one in planned}), "split": rule, "key": key}
+    provenance = made_from | {"task": request.task, "format": FORMAT, "command": request.command}
+    provenance |= provenance_lib.account(rows, account.left_out, account.noted, account.skipped)
+    provenance |= provenance_lib.licences(name for one in planned for name in one.form.datasets)
     n_rows = sum(len(part) for part in rows.values())
     build_folder.write(folder, rows, provenance, lambda done: on_progress("writing rows", done, n_rows))
     return Result(folder, provenance, is_new=True)
@@ -224,50 +226,3 @@ def _row(row: OfficialRow) -> Row:
     if len(row.targets) > 1:
         plain["targets"] = list(row.targets)
     return plain
-
-
-def _provenance(request, planned, inputs, account, rows, rule, key) -> dict[str, Any]:
-    catalogue = tomllib.loads(pathlib.Path(__file__).with_name("provenance.toml").read_text(encoding="utf-8"))
-    names = list(dict.fromkeys(name for one in planned for name in one.form.datasets))
-    datasets = [{"key": name, **catalogue[name]} for name in names]
-    return {
-        "task": request.task,
-        "format": FORMAT,
-        "version": distill_or_annotate.__version__,
-        "command": request.command,
-        "key": key,
-        "inputs": inputs,
-        "forms": sorted({one.form.name for one in planned}),
-        "splits": {split: _counts(part, rows) | {"sha256": _rows_hash(part)} for split, part in rows.items()},
-        "left_out": {split: dict(reasons) for split, reasons in account.left_out.items() if reasons},
-        "noted": {split: dict(noted) for split, noted in account.noted.items() if noted},
-        "skipped": {"rows": len(account.skipped), "first": [str(error) for error in account.skipped[:10]]},
-        "split": rule,
-        "datasets": datasets,
-        "licence": "; ".join(f"{entry['name']}: {entry['licence']}" for entry in datasets),
-        "citation": "\n".join(entry["citation"] for entry in datasets if entry["citation"]),
-    }
-
-
-def _counts(part: Sequence[Row], rows: Mapping[str, Sequence[Row]]) -> dict[str, int]:
-    keys = {build_split.source_key(row["source"]) for row in part}
-    evaluation = {
-        build_split.source_key(row["source"])
-        for split in ("validation", "test")
-        if rows.get(split) is not part
-        for row in rows.get(split, ())
-    }
-    return {
-        "rows": len(part),
-        "distinct_sources": len({row["source"] for row in part}),
-        "empty_targets": sum(not row["target"] for row in part),
-        "several_answers": sum("targets" in row for row in part),
-        "sources_also_in_evaluation": len(keys & evaluation),
-    }
-
-
-def _rows_hash(rows: Sequence[Row]) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
-    return digest.hexdigest()

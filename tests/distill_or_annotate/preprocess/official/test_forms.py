@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill_or_annotate.preprocess.official import forms
+from distill_or_annotate.preprocess.official import forms, recognising
 from distill_or_annotate.preprocess.rows import RowError
 
 # Written by hand from the documented fields; the text is invented.
@@ -64,6 +64,20 @@ def test_a_file_that_no_form_fits_says_why_for_each(write):
         assert reason in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x1f\x8b\x08rest", "is compressed .gzip.; unpack it"),
+        (b"PK\x03\x04rest", "is an archive .zip.; unpack it"),
+        (b"PAR1rest", "is Parquet; .*doa task add"),
+        ("{}".encode("utf-16"), "is in UTF-16; convert it"),
+    ],
+)
+def test_what_is_no_plain_text_is_said_with_the_way_to_make_it_one(write, content, said):
+    with pytest.raises(recognising.NotPlainError, match=said):
+        forms.detect("fever", write("a.jsonl", content))
+
+
 def test_a_long_first_line_is_seen_whole(write):
     row = {"id": "1", "output": [{"answer": "SUPPORTS", "provenance": ["p" * 100_000]}], "input": "Spoons sink."}
     assert forms.detect("fever", write("a.jsonl", json.dumps(row) + "\n")).name == "kilt"
@@ -106,7 +120,7 @@ def test_no_damage_gives_anything_but_a_named_error(write, sample, data):
     try:
         skipping = forms.read(form, role, [path], "skip")
         forms.detect(task, path)
-    except (RowError, forms.FormError):
+    except (RowError, forms.FormError, recognising.NotPlainError):
         pass
     try:
         stopping = forms.read(form, role, [path])

@@ -10,6 +10,15 @@ from distill_or_annotate.own_tasks.vocabulary import N_SENTINELS
 from distill_or_annotate.preprocess.rows import Row
 
 _SHOWN = 40
+_PRETRAINING_STEPS = {"teacher": 1000, "student": 2000}
+PRICES_NOTE = (
+    "What training costs is the mean of the paper's six tasks with a T5-XXL teacher, not the cost of the mini models "
+    "that were trained here."
+)
+NOTES = (
+    "The mini models start from random weights: they have read nothing but the rows of this study.",
+    PRICES_NOTE,
+)
 _STAGES = ("teacher", "capture", "distill", "annotate")
 _MINI_VOCABULARY_IMPORT = "from distill_or_annotate.tasks.vocabularies import LazyVocabulary"
 _T5_VOCABULARY_IMPORT = "from distill_or_annotate.tasks.vocabularies import t5_vocabulary as vocabulary"
@@ -206,11 +215,67 @@ def study_file(task: OwnTask, study: StudyPlan) -> str:
         f"  additional_usd = ({budgets})",
         f"  max_labels = {study.max_labels}",
         f"  max_unlabeled = {study.max_unlabeled}",
+        "  notes = (",
+        *(f"      {note!r}," for note in NOTES),
+        "  )",
         *(
             f"  {kind}_gin = 'gin/experiments/mini_{kind}.gin'"
             for kind in ("teacher", "capture", "distill", "annotate")
         ),
     ]
+    return "\n".join(lines) + "\n"
+
+
+def pretraining_files(task: OwnTask) -> dict[str, str]:
+    """Returns the gin files that pre-train both mini models on the pool, and the study that starts from them.
+
+    Args:
+      task: a task of mini models.
+
+    Returns:
+      File name -> text.
+    """
+    files, start = {}, {}
+    for model, steps in _PRETRAINING_STEPS.items():
+        name = f"{task.name}_pretrain_{model}.gin"
+        folder = f"runs/pretrain/{task.name}_{model}"
+        start[model] = f"{{'INITIAL_CHECKPOINT_PATH': '{folder}/checkpoint_{steps}'}}"
+        files[name] = _lines(
+            f"# mini_{model}, pre-trained on the pool of {task.name}. Optional: see {task.name}_pretrained_study.gin.",
+            f"# Command: python -m t5x.train --gin_file={task.path(name)}",
+            "from __gin__ import dynamic_registration",
+            "",
+            f"include 'gin/experiments/mini_pretrain_{model}.gin'",
+            f"include '{task.path(task.name)}.gin'",
+            "",
+            f"MIXTURE_OR_TASK_NAME = '{task.name}_pretrain'",
+            f"MODEL_DIR = '{folder}'",
+            f"TRAIN_STEPS = {steps}",
+        )
+    study = f"{task.name}_pretrained_study.gin"
+    files[study] = _lines(
+        f"# As {task.name}_study.gin, with mini models that have read the pool first.",
+        f"# Command: doa run {task.path(study)}, after the commands of "
+        f"{' and '.join(f'{task.name}_pretrain_{model}.gin' for model in _PRETRAINING_STEPS)}",
+        "from __gin__ import dynamic_registration",
+        "",
+        "from distill_or_annotate import scenarios",
+        "",
+        f"include '{task.path(task.name)}_study.gin'",
+        "",
+        "scenarios.Scenario:",
+        f"  name = '{task.name}_pretrained'",
+        f"  notes = ({PRICES_NOTE!r},)",
+        "  macros = {",
+        f"      'finetune': {start['teacher']},",
+        f"      'distill': {start['student']},",
+        f"      'annotate': {start['student']},",
+        "  }",
+    )
+    return files
+
+
+def _lines(*lines: str) -> str:
     return "\n".join(lines) + "\n"
 
 

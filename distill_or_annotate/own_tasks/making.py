@@ -208,6 +208,7 @@ def _write(made: Made, model: bytes) -> None:
         f"{task.name}.gin": files.gin_file(task),
         f"{task.name}_study.gin": files.study_file(task, made.study),
         f"{task.name}_prices.toml": prices.toml_of(made.book),
+        **(files.pretraining_files(task) if task.models == "mini" else {}),
         **{f"{task.name}/{split}.jsonl": files.json_lines(list(rows)) for split, rows in made.rows.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)

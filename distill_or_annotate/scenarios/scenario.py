@@ -47,6 +47,7 @@ class Scenario:
       distill_gin: gin file that trains the student from the teacher.
       annotate_gin: gin file that trains the student on labels.
       macros: stage kind -> gin macro -> value, on top of those the pipeline sets.
+      notes: what a reader of the report must know, one sentence each.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Scenario:
     distill_gin: str = ""
     annotate_gin: str = ""
     macros: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -86,6 +88,9 @@ class Scenario:
             object.__setattr__(self, field, tuple(getattr(self, field)))
             if not getattr(self, field) or len(set(getattr(self, field))) < len(getattr(self, field)):
                 self._refuse(field, "at least one value, none of them twice")
+        if isinstance(self.notes, str) or not all(isinstance(note, str) for note in self.notes):
+            self._refuse("notes", "a tuple of sentences; write (sentence,) for a single one")
+        object.__setattr__(self, "notes", tuple(self.notes))
         for usd in self.additional_usd:
             if isinstance(usd, bool) or not isinstance(usd, int | float) or not math.isfinite(usd) or usd < 0:
                 self._refuse("additional_usd", "finite dollars, each at least 0")
@@ -119,7 +124,7 @@ class Scenario:
     def as_dict(self) -> dict[str, Any]:
         """Returns the scenario as JSON-ready values."""
         data = dataclasses.asdict(self)
-        return {**data, "additional_usd": list(self.additional_usd), "strategies": list(self.strategies)}
+        return data | {field: list(getattr(self, field)) for field in ("additional_usd", "strategies", "notes")}
 
     def _refuse(self, field: str, allowed: str) -> None:
         raise ScenarioError(f"Scenario.{field}: received {getattr(self, field)!r}; it must be {allowed}.")

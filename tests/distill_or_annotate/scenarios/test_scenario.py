@@ -40,6 +40,7 @@ def test_a_scenario_can_not_be_changed():
         ("train_seed", "0", "train_seed"),
         ("max_unlabeled", 0, "max_unlabeled"),
         ("max_labels", 299, "at least 300"),
+        ("notes", "one sentence", "a tuple of sentences"),
         ("macros", {"distil": {}}, "did you mean 'distill'"),
         ("macros", {"distill": {"STEPS": [1]}}, "STEPS.*received"),
     ],

@@ -11,6 +11,7 @@ than `MOST_CANDIDATES` different targets only the most frequent ones are tried.
 
 import dataclasses
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -41,6 +42,10 @@ class Ceiling:
     score: float | None
     metric: str
     reason: str | None = None
+
+    def display(self) -> str:
+        """Returns the score, rounded down so that less than 100 never reads 100; `-` where there is none."""
+        return "-" if self.score is None else f"{math.floor(100 * self.score + 1e-6) / 100:.2f}"
 
 
 def ceiling(rows: Sequence[Row], metric: str, labels: Sequence[str], mode: str = "fair") -> Ceiling:

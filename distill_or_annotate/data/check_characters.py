@@ -13,7 +13,8 @@ N_EXAMPLES = 3
 _CONTINUATION = "\u0080-\u00bf" + "".join(
     chr(c) for c in sorted(ord(bytes([b]).decode("cp1252", "ignore") or "\u0080") for b in range(0x80, 0xA0))
 )
-_MOJIBAKE = re.compile(f"[\u00c2-\u00df][{_CONTINUATION}]|[\u00e0-\u00ef][{_CONTINUATION}]{{2}}"
+# Two-byte leads up to U+00DB: the rest begin scripts so rare that real letters (stylised names) are likelier.
+_MOJIBAKE = re.compile(f"[\u00c2-\u00db][{_CONTINUATION}]|[\u00e0-\u00ef][{_CONTINUATION}]{{2}}"
                        f"|[\u00f0-\u00f4][{_CONTINUATION}]{{3}}")  # fmt: skip
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[0-9a-f]{1,6});", re.IGNORECASE)
 # Without U+200C and U+200D, which emoji and several scripts need.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from distill_or_annotate.data.check_inputs import SplitRows, find_spec, from_files, from_task
 from distill_or_annotate.data.check_report import Report, check, n_units
+from distill_or_annotate.quiet import import_quietly
 
 EXAMPLE = "doa data check wlp --page wlp_data.html"
 
@@ -54,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.page and not args.page.absolute().parent.is_dir():
         raise FileNotFoundError(f"--page {args.page}: its folder does not exist; make it, or name another")
+    import_quietly("tensorflow", "seqio")
     spec = find_spec(args.task)
     splits = from_files(args.files, args.on_bad_row) if args.files else from_task(spec)
-    report = _checked(spec, splits)
+    report = _checked(spec, splits, own_splits=not args.files)
     findings = findings_of(report)
     if args.page:
         from distill_or_annotate.data.check_page import page
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _checked(spec, splits: Sequence[SplitRows]) -> Report:
+def _checked(spec, splits: Sequence[SplitRows], own_splits: bool) -> Report:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -83,4 +85,6 @@ def _checked(spec, splits: Sequence[SplitRows]) -> Report:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("vocabulary", total=n_units(splits))
-        return check(spec, splits, lambda title, n_rows: progress.update(bar, description=title, advance=n_rows))
+        return check(
+            spec, splits, own_splits, lambda title, n_rows: progress.update(bar, description=title, advance=n_rows)
+        )

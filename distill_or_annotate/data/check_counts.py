@@ -1,7 +1,8 @@
 """How many rows there are: against the paper's Table 5, repeated ones, and sources with several targets."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from distill_or_annotate.paper.facts import task as facts_of
 from distill_or_annotate.preprocess.rows import Row
@@ -16,12 +17,14 @@ class PaperCount:
     """A split's size beside the paper's.
 
     Args:
-      n_rows: rows here; 0 when the split is missing.
+      n_rows: rows here, with those held out of them for validation; 0 when the split is missing.
+      paper_split: the paper's name of the split it is compared with; None where there is none.
       n_paper_rows: rows in Table 5; None where it has no number.
       verdict: one of `VERDICTS`.
     """
 
     n_rows: int
+    paper_split: str | None
     n_paper_rows: int | None
     verdict: str
 
@@ -36,7 +39,8 @@ class Counts:
 
     Args:
       n_rows: rows.
-      n_sources: distinct sources, by `source_key` (case and spacing do not count).
+      n_exact_sources: distinct sources, character by character.
+      n_sources: distinct sources, by `source_key` (case and spacing do not count), as everywhere else here.
       n_repeated_rows: rows whose source and target both stood in an earlier row.
       n_sources_with_several_targets: distinct sources whose rows disagree.
       n_rows_of_those: rows of these sources.
@@ -45,6 +49,7 @@ class Counts:
     """
 
     n_rows: int
+    n_exact_sources: int
     n_sources: int
     n_repeated_rows: int
     n_sources_with_several_targets: int
@@ -53,27 +58,41 @@ class Counts:
     n_empty_targets: int
 
 
-def against_paper(paper_task: str | None, split: str, n_rows: int) -> PaperCount:
-    """Compares a split's size with Table 5.
+def against_paper(paper_task: str | None, n_rows: Mapping[str, int], own_splits: bool = False) -> dict[str, PaperCount]:
+    """Compares the splits' sizes with Table 5.
 
     Args:
       paper_task: one of the paper's six tasks; None for a task it does not have.
-      split: `train`, `validation`, `test` or `unlabeled`.
-      n_rows: rows here; 0 for a split that is not here.
+      n_rows: rows by split, of those that are here.
+      own_splits: whether these are our task's splits, which differ from the files' where the paper has no test:
+        our `test` is its dev, and our `validation`, unless it is dev too, a part of its training rows.
     Returns:
-      The comparison.
+      The comparison, for each of the four splits.
     Raises:
       UnknownTaskError: the paper has no such task.
     """
     if paper_task is None:
-        return PaperCount(n_rows, None, "not in the paper")
-    expected = facts_of(paper_task)[_FIELDS[split]]["value"]
+        return {split: PaperCount(n_rows.get(split, 0), None, None, "not in the paper") for split in _FIELDS}
+    facts = facts_of(paper_task)
+    fields: dict[str, str | None] = dict(_FIELDS)
+    here = {split: n_rows.get(split, 0) for split in _FIELDS}
+    if own_splits and facts["test"]["value"] is None:
+        fields["test"] = "dev"
+        if here["validation"] != here["test"]:
+            fields["validation"] = None
+            here["train"] += here["validation"]
+    return {split: _compared(here[split], field, facts) for split, field in fields.items()}
+
+
+def _compared(n_rows: int, field: str | None, facts: Mapping[str, Any]) -> PaperCount:
+    expected = facts[field]["value"] if field else None
     if expected is None:
-        return PaperCount(n_rows, None, "not published")
+        return PaperCount(n_rows, field, None, "not published")
     if not n_rows:
-        return PaperCount(n_rows, expected, "missing")
-    verdict = "equal" if n_rows == expected else "fewer" if n_rows < expected else "more"
-    return PaperCount(n_rows, expected, verdict)
+        return PaperCount(n_rows, field, expected, "missing")
+    return PaperCount(
+        n_rows, field, expected, "equal" if n_rows == expected else "fewer" if n_rows < expected else "more"
+    )
 
 
 def answer_of(row: Row) -> str:
@@ -102,6 +121,7 @@ def count(rows: Sequence[Row]) -> Counts:
     several = [key for key, answers in targets.items() if len(answers) > 1]
     return Counts(
         n_rows=len(rows),
+        n_exact_sources=len({row["source"] for row in rows}),
         n_sources=len(targets),
         n_repeated_rows=len(rows) - sum(map(len, targets.values())),
         n_sources_with_several_targets=len(several),

@@ -1,7 +1,7 @@
 """From what is known of the data to what its user should do: each finding with a severity and a remedy."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from distill_or_annotate.data.check_report import Report, SplitReport
 
@@ -13,6 +13,7 @@ _CUT_SHARE = 0.05
 _CONSTANT_SHARE = 0.9
 _EVALUATION = ("validation", "test")
 _SHOWN = 5
+_NOT_COMPARABLE = "Do not compare scores on it with the paper's."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def findings_of(report: Report) -> list[Finding]:
     return sorted(found, key=lambda finding: -SEVERITIES.index(finding.severity))
 
 
-def worst(findings: list[Finding]) -> str:
+def worst(findings: Sequence[Finding]) -> str:
     """Returns the gravest severity.
 
     Args:
@@ -66,29 +67,47 @@ def worst(findings: list[Finding]) -> str:
     return max((finding.severity for finding in findings), key=SEVERITIES.index, default="ok")
 
 
+def summary(findings: Sequence[Finding]) -> str:
+    """Returns the findings in one line.
+
+    Args:
+      findings: any number.
+    """
+    n_fix, n_look = (sum(finding.severity == severity for finding in findings) for severity in ("fix", "look"))
+    if not n_fix and not n_look:
+        return "Nothing to mend and nothing to look at."
+    return f"{n_fix} to fix, {n_look} to look at, {len(findings) - n_fix - n_look} in order."
+
+
 def _paper(report: Report, split: SplitReport) -> Iterator[Finding]:
     size, name = split.paper, split.name
-    if size.verdict == "equal":
-        yield Finding("paper", name, "ok", f"{size.n_rows:,} rows, as in Table 5 of the paper")
-    elif size.verdict == "missing":
-        yield Finding(
-            "paper", name, "look", f"not here; the paper has {size.n_paper_rows:,} rows (Table 5)",
-            f"Get it with `doa data fetch {_base(report)}`, or build it with `doa data build {_base(report)}`.",
-        )  # fmt: skip
-    elif size.verdict in ("fewer", "more"):
-        yield Finding(
-            "paper", name, "look",
-            f"{size.n_rows:,} rows are {100 * size.share():.1f}% of the paper's {size.n_paper_rows:,} (Table 5)"
-            + (": a part of the split" if size.verdict == "fewer" else ": another selection than the paper's"),
-            "Do not compare scores on it with the paper's." if name in _EVALUATION
-            else "Costs and scores at the paper's largest N and U cannot be reached or compared."
-            if size.verdict == "fewer" else "Say so where results are compared with the paper's.",
-        )  # fmt: skip
-    elif split.is_here() and size.verdict == "not published":
-        yield Finding(
-            "paper", name, "look", f"{size.n_rows:,} rows, where the paper has no such split (Table 5)",
-            "The paper scores the validation split; say which one you score.",
-        )  # fmt: skip
+    if size.verdict == "not published":
+        if split.is_here() and not report.own_splits:
+            yield Finding(
+                "paper", name, "look", f"{size.n_rows:,} rows, where the paper has no such split (Table 5)",
+                "The paper scores its dev split; say which one you score.",
+            )  # fmt: skip
+        return
+    if size.verdict == "not in the paper":
+        return
+    paper = f"the paper's {size.n_paper_rows:,} ({size.paper_split}, Table 5)"
+    # Rows held out of the training file for validation are counted with it.
+    here = f"{size.n_rows:,} rows" + (
+        " with `validation`" if split.is_here() and size.n_rows != split.counts.n_rows else ""
+    )
+    if size.verdict == "missing":
+        how = f"`doa data fetch {report.base()}` and `doa data build {report.base()} --from FILES...` make it."
+        yield Finding("paper", name, "look", f"not here; {paper}", how)
+    elif size.verdict == "equal":
+        yield Finding("paper", name, "ok", f"{here}, {paper}")
+    elif size.verdict == "fewer":
+        remedy = "The paper's largest N and U cannot be reached with it."
+        message = f"PARTIAL: {here} are {100 * size.share():.1f}% of {paper}"
+        yield Finding("paper", name, "look", message, _NOT_COMPARABLE if name in _EVALUATION else remedy)
+    else:
+        message = f"{here} are {100 * size.share():.1f}% of {paper}: another selection"
+        remedy = "Say so where results are compared with the paper's."
+        yield Finding("paper", name, "look", message, _NOT_COMPARABLE if name in _EVALUATION else remedy)
 
 
 def _rows(report: Report, split: SplitReport) -> Iterator[Finding]:
@@ -134,14 +153,14 @@ def _agreement(report: Report, split: SplitReport) -> Iterator[Finding]:
         yield Finding("agreement", name, "ok", "each source has one target")
         return
     several = (
-        f"{counts.n_sources_with_several_targets:,} sources ({counts.n_rows_of_those:,} rows) have several targets"
+        f"{counts.n_sources_with_several_targets:,} sources ({counts.n_rows_of_those:,} rows) with several targets"
     )
     if ceiling.score is None:
         yield Finding("agreement", name, "ok", f"{several}; no ceiling, since {ceiling.reason}")
         return
     yield Finding(
-        "agreement", name, "look", f"{several}: no system can score above {ceiling.score:.1f} {ceiling.metric} on them",
-        f"Read scores against {ceiling.score:.1f}, not 100." if name in _EVALUATION
+        "agreement", name, "look", f"{several}; one answer each scores at most {ceiling.display()} {ceiling.metric}",
+        f"Read scores against {ceiling.display()}, not 100." if name in _EVALUATION
         else "Settle on one target a source before distilling or comparing annotators.",
     )  # fmt: skip
 
@@ -192,8 +211,8 @@ def _lengths(report: Report, split: SplitReport) -> Iterator[Finding]:
     tokens = lengths.unit == "tokens"
     if not tokens:
         yield Finding(
-            "lengths", name, "look", "lengths are WORDS, NOT TOKENS: shares cut off are lower bounds. "
-            f"Why: {lengths.reason}", "Make the vocabulary reachable and check again.",
+            "lengths", name, "look", "lengths are WORDS, NOT TOKENS: shares cut off are lower bounds",
+            "Make the vocabulary reachable (the reason stands below the tables) and check again.",
         )  # fmt: skip
     for what, stats in (("inputs", lengths.inputs), ("targets", lengths.targets)):
         if stats is None:
@@ -254,6 +273,12 @@ def _overlaps(report: Report) -> Iterator[Finding]:
     for overlap in report.overlaps:
         pair = f"{overlap.first}/{overlap.second}"
         evaluation = [name for name in (overlap.first, overlap.second) if name in _EVALUATION]
+        if overlap.same_rows:
+            yield Finding(
+                "overlap", pair, "look", "the same rows",
+                "Choose no checkpoint or setting on them, or the score is too high; fair mode holds rows out.",
+            )  # fmt: skip
+            continue
         near = overlap.n_near_of_second
         if near and evaluation:
             yield Finding(
@@ -278,7 +303,3 @@ def _overlaps(report: Report) -> Iterator[Finding]:
                 "overlap", pair, "fix" if share >= _LEAK_SHARE and "train" in pair else "look", message,
                 "Leave them out of training, or report the score on unseen sources beside the whole.",
             )  # fmt: skip
-
-
-def _base(report: Report) -> str:
-    return report.task.removesuffix("_paper")

@@ -133,9 +133,9 @@ def paper_name(task: str) -> str | None:
     Args:
       task: a task's name.
     Returns:
-      One of the six, for it and its variant of mode paper; None for any other.
+      One of the six, for it and its variants `_paper` and `_pooled`; None for any other.
     """
     from distill_or_annotate.paper.facts import task_names
 
-    name = task.removesuffix("_paper")
+    name = task.removesuffix("_paper").removesuffix("_pooled")
     return name if name in task_names() else None

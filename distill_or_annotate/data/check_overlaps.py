@@ -49,6 +49,7 @@ class Overlap:
       n_near_of_second: the same the other way round.
       first_share: `n_sources` over the distinct sources of `first`, 0 to 1.
       second_share: the same for `second`.
+      same_rows: whether all sources and targets are the same.
       examples: up to `N_EXAMPLES` of the sources, personal data masked.
     """
 
@@ -60,6 +61,7 @@ class Overlap:
     n_near_of_second: int
     first_share: float
     second_share: float
+    same_rows: bool
     examples: tuple[str, ...]
 
 
@@ -122,6 +124,7 @@ def overlap(first: str, first_index: SourceIndex, second: str, second_index: Sou
         n_near_of_second=near_of_second,
         first_share=len(shared) / max(1, len(first_index.sources)),
         second_share=len(shared) / max(1, len(second_index.sources)),
+        same_rows=first_index.answers == second_index.answers,
         examples=tuple(_example(first_index.sources[key]) for key in shared[:N_EXAMPLES]),
     )
 

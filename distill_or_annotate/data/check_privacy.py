@@ -104,7 +104,7 @@ def count(rows: Sequence[Row]) -> list[PrivacyHints]:
             kind,
             n_rows[kind],
             len(strings[kind]),
-            tuple(mask(kind, string) for string in list(strings[kind].values())[:N_EXAMPLES]),
+            tuple(dict.fromkeys(mask(kind, string) for string in strings[kind].values()))[:N_EXAMPLES],
         )
         for kind in KINDS
     ]

@@ -63,7 +63,7 @@ class Report:
       task: the task's name.
       metric: its metric.
       mode: `fair` or `paper`.
-      prefix: what it puts before each source.
+      own_splits: whether the splits are the task's own rather than those of files.
       splits: one entry for each of `SPLITS`, those that are not here included.
       overlaps: what each pair of splits shares.
     """
@@ -71,13 +71,17 @@ class Report:
     task: str
     metric: str
     mode: str
-    prefix: str
+    own_splits: bool
     splits: tuple[SplitReport, ...]
     overlaps: tuple[check_overlaps.Overlap, ...]
 
     def here(self) -> list[SplitReport]:
         """Returns the splits that have rows."""
         return [split for split in self.splits if split.is_here()]
+
+    def base(self) -> str:
+        """Returns the task's name without its mode, which is what `doa data build` and `doa data fetch` take."""
+        return paper_name(self.task) or self.task
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the machine form, whose keys docs/data.md explains."""
@@ -92,25 +96,31 @@ class Report:
             "task": self.task,
             "metric": self.metric,
             "mode": self.mode,
+            "own_splits": self.own_splits,
             "splits": splits,
             "overlaps": [dataclasses.asdict(overlap) for overlap in self.overlaps],
         }
 
 
 def check(
-    spec: TaskSpec, splits: Sequence[SplitRows], advance: Callable[[str, int], None] = lambda title, n_rows: None
+    spec: TaskSpec,
+    splits: Sequence[SplitRows],
+    own_splits: bool = True,
+    advance: Callable[[str, int], None] = lambda title, n_rows: None,
 ) -> Report:
     """Looks at each split, then at what they share.
 
     Args:
       spec: the task.
       splits: its rows.
+      own_splits: whether these are the task's own splits rather than those of files.
       advance: told the title of the work at hand and how many more units of `n_units` are done.
     Returns:
       The report.
     """
     encoder = check_lengths.encoder_of(spec.vocabulary)
-    paper_task = paper_name(spec.name)
+    n_rows = {split.name: len(split.rows) for split in splits}
+    sizes = check_counts.against_paper(paper_name(spec.name), n_rows, own_splits)
     reports: dict[str, SplitReport] = {}
     indices: dict[str, check_overlaps.SourceIndex] = {}
     for split in splits:
@@ -137,7 +147,7 @@ def check(
         )  # fmt: skip
         reports[split.name] = SplitReport(
             name=split.name,
-            paper=check_counts.against_paper(paper_task, split.name, len(rows)),
+            paper=sizes[split.name],
             origin=split.origin,
             n_skipped=split.n_skipped,
             counts=counts,
@@ -150,12 +160,12 @@ def check(
         )
     for name in SPLITS:
         if name not in reports:
-            reports[name] = SplitReport(name, check_counts.against_paper(paper_task, name, 0))
+            reports[name] = SplitReport(name, sizes[name])
     return Report(
         task=spec.name,
         metric=spec.metric,
         mode=spec.mode,
-        prefix=spec.prefix,
+        own_splits=own_splits,
         splits=tuple(reports[name] for name in SPLITS),
         overlaps=tuple(check_overlaps.overlaps(indices)),
     )

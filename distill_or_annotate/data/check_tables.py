@@ -41,21 +41,22 @@ def size_table(report: Report) -> Table:
         verdict = f"{100 * size.share():.1f}%" if size.verdict in ("fewer", "more") else size.verdict
         if not split.is_here():
             if size.verdict == "missing":
-                rows.append((split.name, _NONE, expected, "missing", *[_NONE] * 5))
+                rows.append((split.name, _NONE, expected, "missing", *[_NONE] * 6))
             continue
         counts, ceiling = split.counts, split.ceiling
         labelled = split.name != "unlabeled"
         rows.append((
-            split.name, f"{counts.n_rows:,}", expected, verdict, f"{counts.n_sources:,}",
-            f"{counts.n_repeated_rows:,}", f"{counts.n_empty_targets:,}" if labelled else _NONE,
+            split.name, f"{counts.n_rows:,}", expected, verdict, f"{counts.n_exact_sources:,}",
+            f"{counts.n_sources:,}", f"{counts.n_repeated_rows:,}",
+            f"{counts.n_empty_targets:,}" if labelled else _NONE,
             f"{counts.n_sources_with_several_targets:,}" if labelled else _NONE,
-            f"{ceiling.score:.1f}" if ceiling and ceiling.score is not None else _NONE,
+            ceiling.display() if ceiling else _NONE,
         ))  # fmt: skip
     heads = (
-        "split", "rows", "Table 5", "of it", "distinct sources", "repeated rows", "empty targets",
-        "sources with several targets", f"ceiling, {_metric(report)}",
+        "split", "rows", "Table 5", "of it", "distinct sources", "ignoring case", "repeated", "empty targets",
+        "disagreeing", "ceiling",
     )  # fmt: skip
-    return Table(f"{report.task}: rows", heads, tuple(rows))
+    return Table(f"{report.task}: rows (ceiling in {_metric(report)}, percent)", heads, tuple(rows))
 
 
 def length_table(report: Report) -> Table:
@@ -78,8 +79,8 @@ def length_table(report: Report) -> Table:
             ))  # fmt: skip
     unit = "WORDS, NOT TOKENS" if "words" in units else "tokens"
     heads = (
-        "split", "feature", "median", "95%", "99%", "longest", "limit, tokens", "rows cut", "share cut",
-        "rows with unknown pieces",
+        "split", "feature", "median", "95%", "99%", "longest", "limit", "rows cut", "share cut",
+        "unknown pieces",
     )  # fmt: skip
     return Table(f"{report.task}: lengths in {unit}, end of sequence included", heads, tuple(rows), texts=(0, 1))
 
@@ -136,7 +137,7 @@ def overlap_table(report: Report) -> Table:
         "of first",
         "of second",
         "same target",
-        "near-duplicates in second",
+        "near-duplicates",
         "such as",
     )
     return Table(f"{report.task}: sources in two splits", heads, rows, texts=(0, 6))

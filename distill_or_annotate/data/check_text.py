@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from distill_or_annotate.data.check_findings import Finding, worst
+from distill_or_annotate.data.check_findings import Finding, summary, worst
 from distill_or_annotate.data.check_report import Report
 from distill_or_annotate.data.check_tables import (
     Table,
@@ -47,19 +47,7 @@ def print_report(report: Report, findings: Sequence[Finding], console: Any = Non
         remedy = Text(finding.remedy) if finding.severity != "ok" else Text("")
         listed.add_row(Text(finding.severity, style=style), finding.split, Text(finding.message), remedy)
     console.print(listed)
-    console.print(Text(summary(findings), style=_STYLES[worst(list(findings))]))
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """Returns the findings in one line.
-
-    Args:
-      findings: any number.
-    """
-    n_fix, n_look = (sum(finding.severity == severity for finding in findings) for severity in ("fix", "look"))
-    if not n_fix and not n_look:
-        return "Nothing to mend and nothing to look at."
-    return f"{n_fix} to fix, {n_look} to look at, {len(findings) - n_fix - n_look} in order."
+    console.print(Text(summary(findings), style=_STYLES[worst(findings)]))
 
 
 def _rich(table: Table) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import shlex
@@ -11,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from distill_or_annotate.quiet import import_quietly
 from distill_or_annotate.scenarios.scenario import GIN_KINDS
 
 EXAMPLE = "doa run gin/experiments/quickstart.gin --run-dir runs/quickstart"
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     from distill_or_annotate import reports
     from distill_or_annotate.pipeline import locks, manifest, runner
 
-    _import_quietly("tensorflow", "seqio")
+    import_quietly("tensorflow", "seqio")
     from distill_or_annotate.tasks import registry
 
     hashes = _data_hashes(study.import_task(scenario))
@@ -73,6 +73,7 @@ def _run(args: argparse.Namespace) -> int:
     console.print(f"training data: {truncated}", highlight=False)
     content |= {
         "truncations": truncated,
+        "assumptions": list(scenario.notes),
         "price_book": scenario.price_book,
         "cells": [cell.as_dict() for cell in cells(scenario, book)],
     }
@@ -118,21 +119,6 @@ def _prepare_environment() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
-
-def _import_quietly(*modules: str) -> None:
-    """Import with the process's standard error shut: TensorFlow's C++ code greets there, whatever its log level."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    shut = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(shut, 2)
-        for name in modules:
-            importlib.import_module(name)
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(shut)
 
 
 def _claim(run_dir: Path, scenario: dict, hashes: dict[str, str]) -> None:

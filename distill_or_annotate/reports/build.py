@@ -3,9 +3,10 @@
 import os
 import pathlib
 
-from distill_or_annotate.reports.html import Figure, page
+from distill_or_annotate.reports.html import page
 from distill_or_annotate.reports.inputs import read_run
 from distill_or_annotate.reports.pareto import DARK, LIGHT, csv_of, png_of
+from distill_or_annotate.reports.parts import Figure
 from distill_or_annotate.reports.table import Block, blocks_of
 from distill_or_annotate.reports.text import markdown
 

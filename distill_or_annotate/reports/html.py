@@ -1,20 +1,16 @@
 """The report as one page that needs nothing else: no network, no script, no second file."""
 
-import base64
-import dataclasses
-import html
 import json
-import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_or_annotate.ledger import LOCAL_BOOK, Totals, totals_of
 from distill_or_annotate.reports.inputs import RunFiles
+from distill_or_annotate.reports.parts import Figure, bulleted, document, escaped, fact_row, pictured
 from distill_or_annotate.reports.table import Block, ReportCell
 from distill_or_annotate.reports.text import floors_text, notes_of
 from distill_or_annotate.reports.verdict import cautions, headline, verdicts
 
-_STYLE = pathlib.Path(__file__).with_name("style.css")
 _NAMES = {"annotate": "Annotate", "distill": "Distill"}
 # What the numbers of every report take for granted (Section 2.1 and footnote 1 of the paper).
 ASSUMPTIONS = (
@@ -23,21 +19,6 @@ ASSUMPTIONS = (
     "Training the student on labels costs nothing in scenario dollars; in local dollars every second is counted.",
     "Scores are of the test split; nothing was chosen on it.",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """A picture in both colour schemes.
-
-    Attributes:
-      name: file name without its ending.
-      light_png: PNG bytes for a light page.
-      dark_png: PNG bytes for a dark one.
-    """
-
-    name: str
-    light_png: bytes
-    dark_png: bytes
 
 
 def page(run: RunFiles, blocks: Sequence[Block], figures: Sequence[Figure]) -> str:
@@ -49,21 +30,16 @@ def page(run: RunFiles, blocks: Sequence[Block], figures: Sequence[Figure]) -> s
       figures: one per study, in the same order.
     """
     totals = totals_of(run.ledger)
-    title = _escape(run.manifest.get("scenario", {}).get("name") or (blocks[0].task if blocks else "run"))
+    title = escaped(run.manifest.get("scenario", {}).get("name") or (blocks[0].task if blocks else "run"))
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Distill or annotate: {title}</title>",
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head><body><main>",
         f"<h1>Distill or annotate? {title}</h1>",
-        f'<p class="answer">{_escape(headline(blocks[0]) if blocks else "No results yet.")}</p>',
+        f'<p class="answer">{escaped(headline(blocks[0]) if blocks else "No results yet.")}</p>',
         _bought(totals),
     ]
     for block, figure in zip(blocks, figures, strict=True):
         parts += _study(block, figure)
-    parts += [_ledger(totals, run), _assumptions(run.manifest), _provenance(run), "</main></body></html>"]
-    return "\n".join(parts) + "\n"
+    parts += [_ledger(totals, run), _assumptions(run.manifest), _provenance(run)]
+    return document(f"Distill or annotate: {title}", parts)
 
 
 def _bought(totals: Totals) -> str:
@@ -75,24 +51,24 @@ def _bought(totals: Totals) -> str:
         ("Local dollars", f"${totals.local_usd:,.4f}", "this machine's time"),
         ("Device time", _duration(totals.device_seconds), f"{_duration(totals.wasted_device_seconds)} wasted"),
     ]
-    cells = (f"<div><dt>{name}</dt><dd>{value}<small>{_escape(more)}</small></dd></div>" for name, value, more in facts)
-    return f'<dl class="facts">{"".join(cells)}</dl>'
+    return fact_row(facts)
 
 
 def _study(block: Block, figure: Figure) -> list[str]:
-    parts = [f"<h2>{_escape(block.title)}</h2>", _list([*verdicts(block), *cautions(block)]), _table(block)]
+    parts = [f"<h2>{escaped(block.title)}</h2>", bulleted([*verdicts(block), *cautions(block)]), _table(block)]
     notes = notes_of(block)
     if notes:
-        parts.append(f'<div class="note">{_list(notes)}</div>')
+        parts.append(f'<div class="note">{bulleted(notes)}</div>')
     best = ", ".join(f"{name} {row[-1].display}" for name, row in block.rows.items() if row)
     alt = f"Total dollars against {block.metric_name}. At the largest budget: {best}. Teacher {block.teacher.display}."
     parts += [
-        "<figure><picture>",
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_inline(figure.dark_png)}">',
-        f'<img src="{_inline(figure.light_png)}" width="1280" height="800" alt="{_escape(alt)}"></picture>',
-        "<figcaption>The grey steps are the frontier: the best score that the dollars buy. Hollow marks are "
-        "degenerate models. Dotted lines are floors at the initial labels. Data: "
-        f"<code>figures/{_escape(figure.name)}.csv</code></figcaption></figure>",
+        pictured(
+            figure,
+            alt,
+            "The grey steps are the frontier: the best score that the dollars buy. Hollow marks are "
+            "degenerate models. Dotted lines are floors at the initial labels. Data: "
+            f"<code>figures/{escaped(figure.name)}.csv</code>",
+        ),
     ]
     return parts
 
@@ -104,8 +80,8 @@ def _table(block: Block) -> str:
         cells = "".join(_cell(cell, block.winner(column) == strategy) for column, cell in enumerate(row))
         rows.append(f'<tr><th scope="row" class="{strategy}">{_NAMES[strategy]}</th>{cells}</tr>')
     caption = (
-        f"{_escape(block.metric_name)}, percent, by additional dollars. Teacher: {_escape(block.teacher.display)}. "
-        f"Floors: {_escape(floors_text(block)) or 'none recorded'}. † marks a degenerate model."
+        f"{escaped(block.metric_name)}, percent, by additional dollars. Teacher: {escaped(block.teacher.display)}. "
+        f"Floors: {escaped(floors_text(block)) or 'none recorded'}. † marks a degenerate model."
     )
     return (
         f'<div class="scroll"><table><caption>{caption}</caption><thead><tr><th scope="col">Strategy</th>{heads}</tr>'
@@ -114,9 +90,9 @@ def _table(block: Block) -> str:
 
 
 def _cell(cell: ReportCell, is_best: bool) -> str:
-    bought = f"<small>{_escape(cell.bought)}</small>" if cell.bought else ""
-    title = f' title="{_escape(cell.note)}"' if cell.note else ""
-    return f'<td class="{cell.status}{" best" if is_best else ""}"{title}>{_escape(cell.display)}{bought}</td>'
+    bought = f"<small>{escaped(cell.bought)}</small>" if cell.bought else ""
+    title = f' title="{escaped(cell.note)}"' if cell.note else ""
+    return f'<td class="{cell.status}{" best" if is_best else ""}"{title}>{escaped(cell.display)}{bought}</td>'
 
 
 def _ledger(totals: Totals, run: RunFiles) -> str:
@@ -129,7 +105,7 @@ def _ledger(totals: Totals, run: RunFiles) -> str:
         amounts = [kinds.get("label"), kinds.get("api"), kinds.get("device"), totals.wasted_usd.get(book, 0.0)]
         amounts += [totals.reserved_usd.get(book, 0.0), totals.book_usd(book)]
         cells = "".join("<td>-</td>" if usd is None else f"<td>${usd:,.{digits}f}</td>" for usd in amounts)
-        rows.append(f'<tr><th scope="row">{_escape(book)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{escaped(book)}</th>{cells}</tr>')
     heads = "".join(
         f'<th scope="col">{name}</th>'
         for name in ("Book", "Labels", "API", "Devices", "Of that wasted", "Reserved, open", "Total")
@@ -138,17 +114,17 @@ def _ledger(totals: Totals, run: RunFiles) -> str:
     return (
         f'<h2>Ledger</h2><div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>'
         "</table></div><p class='note'>Scenario books price the study; the book <code>local</code> prices the seconds "
-        "this machine worked, those lost to a kill included.</p>" + (_list(remarks) if remarks else "")
+        "this machine worked, those lost to a kill included.</p>" + (bulleted(remarks) if remarks else "")
     )
 
 
 def _assumptions(manifest: Mapping[str, Any]) -> str:
-    return "<h2>Assumptions</h2>" + _list([*ASSUMPTIONS, *map(str, manifest.get("assumptions", []))])
+    return "<h2>Assumptions</h2>" + bulleted([*ASSUMPTIONS, *map(str, manifest.get("assumptions", []))])
 
 
 def _provenance(run: RunFiles) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{_escape(key)}</th><td class="text"><code>{_escape(_plain(value))}</code></td></tr>'
+        f'<tr><th scope="row">{escaped(key)}</th><td class="text"><code>{escaped(_plain(value))}</code></td></tr>'
         for key, value in sorted(run.manifest.items())
         if key not in ("cells", "assumptions")
     )
@@ -170,9 +146,9 @@ def _model(row: Mapping[str, Any]) -> str:
     )
     runs = ", ".join(map(str, row.get("run_ids") or []))
     return (
-        f'<tr><th scope="row">{_escape(row["strategy"])}</th><td>+${row["additional_usd"]:,.2f}</td>'
-        f'<td>{row["score"]:.2f}</td><td class="text">{_escape(parts)}</td>'
-        f'<td class="text"><code>{_escape(runs)}</code></td></tr>'
+        f'<tr><th scope="row">{escaped(row["strategy"])}</th><td>+${row["additional_usd"]:,.2f}</td>'
+        f'<td>{row["score"]:.2f}</td><td class="text">{escaped(parts)}</td>'
+        f'<td class="text"><code>{escaped(runs)}</code></td></tr>'
     )
 
 
@@ -180,19 +156,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _list(sentences: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{_escape(sentence)}</li>' for sentence in sentences)}</ul>"
-
-
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _inline(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-
-
-def _escape(text: Any) -> str:
-    return html.escape(str(text), quote=True)

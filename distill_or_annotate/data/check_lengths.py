@@ -156,8 +156,9 @@ def histogram(lengths: Sequence[int], limit: int) -> tuple[tuple[int, ...], tupl
       the possible bins takes all that is longer.
     """
     widest = max(limit, int(np.percentile(lengths, 99.5)))
-    width = next(w for w in range(1, widest + 1) if (limit % w == 0 and widest / w < _MOST_BINS) or w == widest)
-    n_bins = -(-widest // width) + 1
+    # Bins end at the limit, so that none holds both kept and cut rows: their width divides it.
+    width = next(w for w in range(1, limit + 1) if limit % w == 0 and (widest < _MOST_BINS * w or w == limit))
+    n_bins = min(-(-widest // width), _MOST_BINS) + 1
     numbers = np.minimum((np.asarray(lengths) - 1) // width, n_bins - 1)
     counts = np.bincount(numbers)
     return tuple(1 + width * i for i in range(len(counts))), tuple(int(n) for n in counts)

@@ -1,6 +1,8 @@
 """Brat standoff gives one row a sentence, in the released form, whatever its spans do."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from distill_or_annotate.preprocess.official import wlp_brat
 from distill_or_annotate.preprocess.rows import RowError
@@ -70,3 +72,18 @@ def test_a_bad_annotation_is_named_and_takes_no_more_with_it_than_it_must(write,
 def test_a_missing_annotation_file_is_said(write):
     with pytest.raises(RowError, match=r"no protocol_7\.ann beside it"):
         _read(write, ann=None)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 200), cut=st.integers(0, 8), junk=st.binary(max_size=5), in_text=st.booleans())
+def test_no_damage_gives_anything_but_a_named_error(write, place, cut, junk, in_text):
+    raw = (TEXT if in_text else ANN).encode()
+    damaged = raw[: place % len(raw)] + junk + raw[place % len(raw) + cut :]
+    text, ann = (damaged, ANN) if in_text else (TEXT, damaged)
+    skipping = _read(write, text, ann, "skip")
+    try:
+        stopping = _read(write, text, ann)
+    except RowError as error:
+        assert skipping.skipped and "protocol_7." in error.path
+    else:
+        assert not skipping.skipped and stopping.rows == skipping.rows

@@ -169,8 +169,7 @@ def gin_file(task: OwnTask) -> str:
     """
     lines = [
         f"# {task.name}: made by `doa task add` on {task.day}. Yours to edit. Metric: {task.metric}.",
-        "# Read after an experiment's file:",
-        f"#   python -m t5x.train --gin_file=gin/experiments/mini_annotate.gin --gin_file={task.path(task.name)}.gin",
+        "# Read after an experiment's file (a second --gin_file), or included by one.",
         "from __gin__ import dynamic_registration",
         "",
         f"from {task.package} import {task.name}" if task.package else f"import {task.name}",
@@ -224,6 +223,35 @@ def study_file(task: OwnTask, study: StudyPlan) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def t5_train_file(task: OwnTask, study: StudyPlan) -> str:
+    """Returns the experiment that fine-tunes T5 1.1 Small on the task's labels.
+
+    Args:
+      task: a task of T5 models.
+      study: its numbers.
+    """
+    name = f"{task.name}_train.gin"
+    return _lines(
+        f"# T5 1.1 Small on the labels of {task.name}, from the public checkpoint. For a GPU or TPU.",
+        f"# Command: python -m t5x.train --gin_file={task.path(name)}",
+        "# Commonly overridden: N_LABELS, DATA_SEED, RANDOM_SEED, MODEL_DIR.",
+        "from __gin__ import dynamic_registration",
+        "",
+        "include 't5x/examples/t5/t5_1_1/small.gin'",
+        "include 'gin/runs/labelled.gin'",
+        f"include '{task.path(task.name)}.gin'",
+        "",
+        "INITIAL_CHECKPOINT_PATH = 'gs://t5-data/pretrained_models/t5x/t5_1_1_small/checkpoint_1000000'",
+        "LOSS_NORMALIZING_FACTOR = 233472  # what the public checkpoints were trained with",
+        f"MODEL_DIR = 'runs/{task.name}/t5_1_1_small'",
+        f"N_LABELS = {study.max_labels}",
+        "DATA_SEED = 0",
+        "RANDOM_SEED = 0",
+        "EPOCHS = 50",
+        "DROPOUT_RATE = 0.1",
+    )
 
 
 def pretraining_files(task: OwnTask) -> dict[str, str]:

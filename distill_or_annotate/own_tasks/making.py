@@ -79,6 +79,7 @@ class Made:
       book: its prices.
       study: its study's numbers.
       forms: how each file was read.
+      names: what was written, as names in the folder of tasks.
     """
 
     task: OwnTask
@@ -88,6 +89,7 @@ class Made:
     book: PriceBook
     study: StudyPlan
     forms: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
 
 def make(request: Request) -> Made:
@@ -146,8 +148,7 @@ def make(request: Request) -> Made:
         study=study.plan(book, request.name, len(rows["train"]), len(rows["unlabeled"])),
         forms=forms,
     )
-    _write(made, model)
-    return made
+    return dataclasses.replace(made, names=_write(made, model))
 
 
 def _read(request: Request) -> tuple[dict[str, list[Row]], str, tuple[str, ...], list[str], tuple[str, ...]]:
@@ -200,17 +201,19 @@ def _t5_encoder(remarks: list[str]) -> Callable[[str], Sequence[int]]:
     return lambda text: range(-(-len(text) // _CHARACTERS_A_TOKEN))
 
 
-def _write(made: Made, model: bytes) -> None:
+def _write(made: Made, model: bytes) -> tuple[str, ...]:
     """Writes into a folder beside, then moves: an interrupted command leaves no half task."""
     task, folder = made.task, made.root / made.task.folder
     texts = {
         f"{task.name}.py": files.task_file(task),
         f"{task.name}.gin": files.gin_file(task),
-        f"{task.name}_study.gin": files.study_file(task, made.study),
         f"{task.name}_prices.toml": prices.toml_of(made.book),
-        **(files.pretraining_files(task) if task.models == "mini" else {}),
         **{f"{task.name}/{split}.jsonl": files.json_lines(list(rows)) for split, rows in made.rows.items()},
     }
+    if task.models == "mini":
+        texts |= {f"{task.name}_study.gin": files.study_file(task, made.study), **files.pretraining_files(task)}
+    else:
+        texts[f"{task.name}_train.gin"] = files.t5_train_file(task, made.study)
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder))
     try:
@@ -219,10 +222,12 @@ def _write(made: Made, model: bytes) -> None:
             (scratch / name).write_text(text, encoding="utf-8")
         if model:
             (scratch / task.name / "vocab.model").write_bytes(model)
-        for name in (task.name, *(name for name in texts if "/" not in name)):
+        names = (*(name for name in texts if "/" not in name), task.name)
+        for name in names:
             target = folder / name
             if target.exists():
                 raise TableError(f"name: {target} is there already. Fix: another name, or remove it first.")
             os.replace(scratch / name, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return names

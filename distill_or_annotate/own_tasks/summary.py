@@ -39,8 +39,8 @@ def show(made: Made) -> None:
         console.print(f"  {text}", markup=False, style="yellow" if text.startswith("CAUTION") else None)
     label = made.book.label(task.name)
     console.print(f"A label costs ${label.usd:g} ({label.source}); training: the mean of the paper's six tasks.")
-    console.print(f"Written to {made.root / task.folder}, all of it yours to edit: ", end="")
-    console.print(", ".join(name for name in _names(made)), markup=False)
+    console.print(f"Written to {made.root / task.folder}, all of it yours to edit:")
+    console.print("  " + ", ".join(made.names), markup=False)
     console.print("\nNext:")
     for command, reason in next_commands(made):
         console.print(f"  {command}\n      {reason}", markup=False)
@@ -55,21 +55,19 @@ def next_commands(made: Made) -> list[tuple[str, str]]:
     from distill_or_annotate.pipeline.program import Program
 
     task = made.task
+    away = [(f"cd {shlex.quote(str(made.root))}", "tasks are found from there")] * (made.root != Path.cwd())
+    if task.models == "t5":
+        train = Program("t5x.train", (task.path(f"{task.name}_train.gin"),))
+        return [*away, (train.command(), "T5 1.1 Small on all labels, from the public checkpoint; on a GPU or TPU")]
     study = task.path(f"{task.name}_study.gin")
     macros = {"N_LABELS": made.study.n_labels, "MAX_STEPS": 3, "MODEL_DIR": f"runs/{task.name}_try"}
-    program = Program("t5x.train", ("gin/experiments/mini_annotate.gin", task.path(f"{task.name}.gin")), macros)
-    commands = [
+    steps = Program("t5x.train", ("gin/experiments/mini_annotate.gin", task.path(f"{task.name}.gin")), macros)
+    return [
+        *away,
         (f"doa run {study} --dry-run", "what the study buys and runs; nothing is spent"),
         (f"doa run {study}", "annotate and distill for the same dollars, and report"),
-        (program.command(), "three training steps with plain T5X"),
+        (steps.command(), "three training steps with plain T5X"),
     ]
-    away = made.root != Path.cwd()
-    return [(f"cd {shlex.quote(str(made.root))}", "tasks are found from there"), *commands] if away else commands
-
-
-def _names(made: Made) -> list[str]:
-    name = made.task.name
-    return [f"{name}.py", f"{name}.gin", f"{name}_study.gin", f"{name}_prices.toml", f"{name}/"]
 
 
 def _show_labels(made: Made, console) -> None:

@@ -21,6 +21,14 @@ _COMMANDS = [
 ]
 
 
+def test_the_way_from_a_table_is_two_commands_that_another_test_runs():
+    """tests/distill_or_annotate/own_tasks/test_from_a_table.py takes them from here and runs them to their report."""
+    assert [command.split(" --")[0] for command in _COMMANDS if "reviews" in command] == [
+        "doa task add reviews",
+        "doa run my_tasks/reviews_study.gin",
+    ]
+
+
 def test_the_readme_opens_with_its_two_commands():
     assert _COMMANDS[:2] == ["make quickstart", "make test"]
 
@@ -41,7 +49,7 @@ def test_doa_cost_prints_what_dollars_buy(command, capsys):
     assert "769" in printed and "30" in printed  # labels, and thousands of unlabeled examples: Table 2, WLP, N = 5K
 
 
-@pytest.mark.parametrize("command", [c for c in _COMMANDS if "doa run" in c])
+@pytest.mark.parametrize("command", [c for c in _COMMANDS if "doa run" in c and "my_tasks/" not in c])
 def test_doa_run_plans_the_study(command, capsys, monkeypatch):
     monkeypatch.chdir(_ROOT)
     arguments = shlex.split(command.split("doa ", 1)[1])

@@ -17,7 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", required=True, metavar="FILE", help="labelled rows: .csv, .tsv, .jsonl or .parquet; split if alone"
     )
-    parser.add_argument("--text-col", required=True, metavar="COLUMN", help="the column that a model reads")
+    parser.add_argument(
+        "--text-col",
+        required=True,
+        action="append",
+        metavar="COLUMN",
+        help="the column that a model reads; given twice, it reads `ONE: text OTHER: text`",
+    )
     parser.add_argument("--label-col", required=True, metavar="COLUMN", help="the column that it answers with")
     parser.add_argument("--validation", metavar="FILE", help="rows to choose by; a tenth of --train without it")
     parser.add_argument("--test", metavar="FILE", help="rows to score on; a tenth of --train without it")
@@ -53,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         root=root,
         folder=folder,
         files={split: file for split, file in given.items() if file is not None},
-        text_col=args.text_col,
+        text_cols=tuple(dict.fromkeys(args.text_col)),
         label_col=args.label_col,
         metric=args.metric,
         label_usd=args.label_usd,

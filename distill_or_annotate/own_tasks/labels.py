@@ -55,12 +55,23 @@ def choose_metric(targets: Sequence[str]) -> str:
     return "accuracy" if n_distinct <= max(2, min(_MOST_CLASSES, _MOST_DISTINCT * len(targets))) else "token_f1"
 
 
-def label_words(metric: str, targets: Sequence[str]) -> tuple[str, ...]:
+def entity_types(rows: Sequence[Row]) -> list[str]:
+    """Returns the entity types of all targets, in order, repeated ones included.
+
+    A word in brackets that the source has too, such as `[6.2]`, is a word of the text.
+
+    Args:
+      rows: rows with `source` and `target`.
+    """
+    return [kind for row in rows for kind in _TYPE.findall(row["target"]) if f"[{kind}]" not in row["source"].split()]
+
+
+def label_words(metric: str, rows: Sequence[Row]) -> tuple[str, ...]:
     """Returns the labels that a metric must know, most frequent first, equally frequent ones in alphabetical order.
 
     Args:
       metric: one of `METRICS`.
-      targets: labels of the training rows.
+      rows: the training rows.
 
     Returns:
       Label words or entity types, one spelling each; () for metrics of free text.
@@ -68,10 +79,11 @@ def label_words(metric: str, targets: Sequence[str]) -> tuple[str, ...]:
     Raises:
       TableError: entities are asked for and there are none, or there is but one class.
     """
+    targets = [row["target"] for row in rows]
     if metric in CLASS_METRICS:
         found = targets
     elif metric == "entity_f1":
-        found = [kind for target in targets for kind in _TYPE.findall(target)]
+        found = entity_types(rows)
         if not found:
             raise TableError(
                 "metric: 'entity_f1' needs labels of the form `words [Type] words [Type]`, and no label holds one; "
@@ -117,10 +129,7 @@ def unknown(metric: str, rows: Sequence[Row], labels: Sequence[str]) -> list[Unk
     """
     if not labels:
         return []
-    targets = [row["target"] for row in rows]
-    if metric == "entity_f1":
-        targets = [kind for target in targets for kind in _TYPE.findall(target)]
-    return unknown_labels(targets, labels)
+    return unknown_labels(entity_types(rows) if metric == "entity_f1" else [row["target"] for row in rows], labels)
 
 
 def check_known(split: str, path: object, metric: str, rows: Sequence[Row], labels: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ class Request:
       root: folder that commands are run from.
       folder: folder of tasks below it.
       files: split -> file; `train` is there.
-      text_col: column of the source.
+      text_cols: columns of the source, see `splits.rows_of`.
       label_col: column of the target.
       metric: the score; None chooses.
       label_usd: dollars per label; None takes the paper's mean.
@@ -52,7 +52,7 @@ class Request:
     root: Path
     folder: str
     files: Mapping[str, str]
-    text_col: str
+    text_cols: tuple[str, ...]
     label_col: str
     metric: str | None = None
     label_usd: float | None = None
@@ -155,7 +155,7 @@ def _read(request: Request) -> tuple[dict[str, list[Row]], str, tuple[str, ...],
     read, bad, forms, remarks = {}, {}, [], []
     for split, path in request.files.items():
         label_col = None if split == "unlabeled" else request.label_col
-        columns = [column for column in (request.text_col, label_col) if column is not None]
+        columns = [*request.text_cols, *([] if label_col is None else [label_col])]
         table = read_table(path, columns, request.encoding, request.delimiter)
         # Whether an empty label is one depends on the metric, and where that is not given, on the labels.
         entities = request.metric == "entity_f1" or (
@@ -163,14 +163,14 @@ def _read(request: Request) -> tuple[dict[str, list[Row]], str, tuple[str, ...],
             and request.metric is None
             and labels.choose_metric([cells[label_col] for _, cells in table.cells]) == "entity_f1"
         )
-        read[split], bad[split] = splits.rows_of(table, request.text_col, label_col, entities, request.on_bad_row)
+        read[split], bad[split] = splits.rows_of(table, request.text_cols, label_col, entities, request.on_bad_row)
         forms.append(f"{split}: {path} ({table.form})")
         remarks += _skipped(split, path, bad[split])
     metric = request.metric or labels.choose_metric([row["target"] for row in read["train"]])
     unlabeled = read.pop("unlabeled", None)
     given = [split for split in splits.EVALUATION if split in read]
     # Of files of their own the labels are held against those of training; a cut by chance may take a rare one along.
-    known = labels.label_words(metric, [row["target"] for row in read["train"]])
+    known = labels.label_words(metric, read["train"])
     for split in given:
         labels.check_known(split, request.files[split], metric, read[split], known)
     if metric in labels.CLASS_METRICS:
@@ -179,7 +179,7 @@ def _read(request: Request) -> tuple[dict[str, list[Row]], str, tuple[str, ...],
             remarks += [f"{split}: {n_respelt} labels written in another case"] * bool(n_respelt)
     parts, cut = splits.hold_out(read, request.seed)
     pool, left_out = splits.pool(parts, unlabeled, request.exclude_evaluation_sources, request.seed)
-    lacking = set(known) - set(labels.label_words(metric, [row["target"] for row in parts["train"]]))
+    lacking = set(known) - set(labels.label_words(metric, parts["train"]))
     remarks += [f"CAUTION: no training row is left with the label {word!r}" for word in sorted(lacking)]
     return {**parts, "unlabeled": pool}, metric, known, remarks + cut + left_out, tuple(forms)
 

@@ -30,13 +30,13 @@ class Splits:
 
 
 def rows_of(
-    table: Table, text_col: str, label_col: str | None, may_be_empty: bool = False, on_bad_row: str = "stop"
+    table: Table, text_cols: Sequence[str], label_col: str | None, may_be_empty: bool = False, on_bad_row: str = "stop"
 ) -> tuple[list[Row], list[BadRow]]:
     """Turns a table into rows; every run of white space becomes one space.
 
     Args:
       table: the table.
-      text_col: column of the source.
+      text_cols: columns of the source; of several each text stands after its column's name, `a: text b: text`.
       label_col: column of the target; None leaves it empty.
       may_be_empty: whether an empty label is one (a sentence without entities).
       on_bad_row: `stop` refuses the table, `skip` leaves such rows out.
@@ -49,13 +49,16 @@ def rows_of(
     """
     rows, bad = [], list(table.bad)
     for line, cells in table.cells:
-        source = " ".join(cells[text_col].split())
+        texts = {column: " ".join(cells[column].split()) for column in text_cols}
+        empty = [column for column, text in texts.items() if not text]
         target = "" if label_col is None else " ".join(cells[label_col].split())
-        if not source:
-            bad.append(BadRow(line, f"the cell of {text_col!r} is empty"))
+        if empty:
+            bad.append(BadRow(line, f"the cell of {empty[0]!r} is empty"))
         elif label_col is not None and not target and not may_be_empty:
             bad.append(BadRow(line, f"the cell of {label_col!r} is empty"))
         else:
+            named = (f"{column}: {text}" for column, text in texts.items())
+            source = " ".join(named) if len(texts) > 1 else texts[text_cols[0]]
             rows.append({"source": source, "target": target})
     bad.sort(key=lambda row: row.line)
     if bad and (on_bad_row == "stop" or not rows):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from distill_or_annotate.own_tasks.labels import CLASS_METRICS
+from distill_or_annotate.own_tasks.labels import CLASS_METRICS, entity_types
 from distill_or_annotate.own_tasks.making import Made
+from distill_or_annotate.preprocess.rows import Row
 
 _MOST_LABELS = 20
 
@@ -79,7 +80,7 @@ def _show_labels(made: Made, console) -> None:
     table.add_column("label" if task.metric in CLASS_METRICS else "entity")
     for split in splits:
         table.add_column(split, justify="right")
-    counts = {split: _counts(task.metric, [row["target"] for row in made.rows[split]]) for split in splits}
+    counts = {split: _counts(task.metric, made.rows[split]) for split in splits}
     for label in task.labels[:_MOST_LABELS]:
         table.add_row(label, *(f"{counts[split][label.upper()]:,}" for split in splits))
     console.print(table)
@@ -87,7 +88,6 @@ def _show_labels(made: Made, console) -> None:
         console.print(f"  and {len(task.labels) - _MOST_LABELS} more labels")
 
 
-def _counts(metric: str, targets: list[str]) -> Counter[str]:
-    if metric == "entity_f1":
-        targets = [kind for target in targets for kind in re.findall(r"\[([^\[\]\s]+)\]", target)]
-    return Counter(target.upper() for target in targets)
+def _counts(metric: str, rows: Sequence[Row]) -> Counter[str]:
+    words = entity_types(rows) if metric == "entity_f1" else [row["target"] for row in rows]
+    return Counter(word.upper() for word in words)

@@ -104,6 +104,10 @@ def read_table(
         return _parquet(path, columns)
     text, encoding = decode(path, encoding)
     if form == "text":
+        if len(columns) > 1:
+            raise TableError(
+                f"{path} is plain text, which has one column, not {', '.join(columns)}. Fix: give a table."
+            )
         lines = [(i, {columns[0]: line}) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
         return _table(path, f"text, {encoding}", lines, [])
     if form == "JSON lines":

@@ -13,6 +13,10 @@ def _rows(n_rows, first=0):
     return [{"source": f"sentence {i}", "target": "ab"[i % 2]} for i in range(first, first + n_rows)]
 
 
+def _labelled(*targets):
+    return [{"source": "a", "target": target} for target in targets]
+
+
 @settings(deadline=None)
 @given(
     sources=st.lists(st.integers(0, 300), min_size=120, max_size=400),
@@ -87,17 +91,19 @@ def test_the_labels_say_which_metric_they_call_for(targets, metric):
 
 def test_label_words_have_one_spelling_the_most_frequent_one():
     targets = ["Yes", "yes", "yes", "no", "NO", "no", "no"]
-    assert labels.label_words("accuracy", targets) == ("no", "yes")
+    assert labels.label_words("accuracy", _labelled(*targets)) == ("no", "yes")
     rows, n_respelt = labels.one_spelling([{"source": "a", "target": text} for text in targets], ("no", "yes"))
     assert [row["target"] for row in rows] == ["yes"] * 3 + ["no"] * 4 and n_respelt == 2
 
 
 def test_entity_types_are_read_from_the_labels_and_their_lack_is_refused():
-    assert labels.label_words("entity_f1", ["Mix [Action] a [pH]", "Stir [Action]"]) == ("Action", "pH")
+    assert labels.label_words("entity_f1", _labelled("Mix [Action] a [pH]", "Stir [Action]")) == ("Action", "pH")
+    quoted = {"source": "Stir as in [7] .", "target": "Stir [Action] as in [7] [Mention]"}
+    assert labels.label_words("entity_f1", [quoted]) == ("Action", "Mention"), "a word of the text is no type"
     with pytest.raises(TableError, match="'entity_f1' needs labels of the form"):
-        labels.label_words("entity_f1", ["yes"])
+        labels.label_words("entity_f1", _labelled("yes"))
     with pytest.raises(TableError, match="all 3 training rows have the label 'yes'"):
-        labels.label_words("accuracy", ["yes"] * 3)
+        labels.label_words("accuracy", _labelled("yes", "yes", "yes"))
 
 
 def test_labels_that_training_lacks_are_listed_with_the_nearest():

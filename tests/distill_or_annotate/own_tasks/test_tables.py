@@ -29,7 +29,7 @@ def _write(path, rows=ROWS):
 
 def _read(path, **options):
     table = read_table(path, ["text", "label"], **options)
-    return rows_of(table, "text", "label")[0]
+    return rows_of(table, ["text"], "label")[0]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet", "A.CSV"])
@@ -103,8 +103,19 @@ def test_what_cannot_be_used_is_refused_with_its_place_and_a_fix(name, data, mes
 
 def test_skipping_counts_what_it_leaves_out(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\na,x\n,y\nb\nc,z\n")
-    rows, bad = rows_of(read_table(tmp_path / "a.csv", ["text", "label"]), "text", "label", on_bad_row="skip")
+    rows, bad = rows_of(read_table(tmp_path / "a.csv", ["text", "label"]), ["text"], "label", on_bad_row="skip")
     assert [row["source"] for row in rows] == ["a", "c"] and [row.line for row in bad] == [3, 4]
+
+
+def test_of_several_text_columns_each_text_stands_after_its_column_s_name(tmp_path):
+    (tmp_path / "a.csv").write_text("one,two,same\nIt rains.,Rain falls.,yes\nIt rains.,,no\n")
+    table = read_table(tmp_path / "a.csv", ["one", "two", "same"])
+    rows, bad = rows_of(table, ["one", "two"], "same", on_bad_row="skip")
+    assert rows == [{"source": "one: It rains. two: Rain falls.", "target": "yes"}]
+    assert [row.problem for row in bad] == ["the cell of 'two' is empty"]
+    (tmp_path / "a.txt").write_text("It rains.\n")
+    with pytest.raises(TableError, match="plain text, which has one column, not one, two"):
+        read_table(tmp_path / "a.txt", ["one", "two"])
 
 
 def test_numbers_are_labels_too_and_nothing_is_an_empty_cell(tmp_path):

@@ -39,6 +39,7 @@ class OwnTask:
       models: mini or t5.
       vocab_size: rows of the embedding; 0 for T5's own.
       splits: the splits that there are.
+      several_answers: whether some rows have several accepted targets.
       example: a row.
       command: the command that made the task.
       day: the day, ISO.
@@ -55,6 +56,7 @@ class OwnTask:
     models: str
     vocab_size: int
     splits: tuple[str, ...]
+    several_answers: bool
     example: Row
     command: str
     day: str
@@ -156,6 +158,7 @@ def _spec(task: OwnTask) -> list[str]:
         *(["        labels=(", *labels, "        ),"] if labels else []),
         f"        prefix={_quoted(task.prefix)},",
         f"        splits=({splits}),",
+        *(["        several_answers=True,"] if task.several_answers else []),
         "    )",
         ")",
     ]
@@ -322,7 +325,8 @@ def _quoted(text: str) -> str:
 
 
 def _example(row: Row) -> str:
-    cut = {key: value if len(value) <= _SHOWN else value[:_SHOWN] + "..." for key, value in row.items()}
+    shown = {key: row[key] for key in ("source", "target")}
+    cut = {key: value if len(value) <= _SHOWN else value[:_SHOWN] + "..." for key, value in shown.items()}
     return _plain(json.dumps(cut, ensure_ascii=False))
 
 

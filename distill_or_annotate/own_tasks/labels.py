@@ -101,6 +101,24 @@ def label_words(metric: str, rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(sorted(words, key=lambda word: (-words[word], word)))
 
 
+def check_several(metric: str, rows: Sequence[Row]) -> None:
+    """Refuses lists of answers where a metric takes one.
+
+    Args:
+      metric: one of `METRICS`.
+      rows: all labelled rows.
+
+    Raises:
+      TableError: naming the first such row.
+    """
+    found = [row for row in rows if "targets" in row]
+    if found and metric != "token_f1":
+        raise TableError(
+            f"labels: {len(found)} rows have lists of several, such as {found[0]['targets'][:3]}, and the metric "
+            f"{metric!r} takes one. Fix: --metric token_f1, or one label a row."
+        )
+
+
 def one_spelling(rows: Sequence[Row], labels: Sequence[str]) -> tuple[list[Row], int]:
     """Writes each label as it stands among the label words.
 

@@ -130,6 +130,7 @@ def make(request: Request) -> Made:
         models=request.models,
         vocab_size=vocab_size,
         splits=tuple(rows),
+        several_answers=any("targets" in row for each in rows.values() for row in each),
         example=rows["train"][0],
         command=request.command,
         day=request.today.isoformat(),
@@ -161,13 +162,14 @@ def _read(request: Request) -> tuple[dict[str, list[Row]], str, tuple[str, ...],
         entities = request.metric == "entity_f1" or (
             label_col is not None
             and request.metric is None
-            and labels.choose_metric([cells[label_col] for _, cells in table.cells]) == "entity_f1"
+            and labels.choose_metric([splits.one_space(cells[label_col]) for _, cells in table.cells]) == "entity_f1"
         )
         read[split], bad[split] = splits.rows_of(table, request.text_cols, label_col, entities, request.on_bad_row)
         forms.append(f"{split}: {path} ({table.form})")
         remarks += _skipped(split, path, bad[split])
     metric = request.metric or labels.choose_metric([row["target"] for row in read["train"]])
     unlabeled = read.pop("unlabeled", None)
+    labels.check_several(metric, [row for rows in read.values() for row in rows])
     given = [split for split in splits.EVALUATION if split in read]
     # Of files of their own the labels are held against those of training; a cut by chance may take a rare one along.
     known = labels.label_words(metric, read["train"])

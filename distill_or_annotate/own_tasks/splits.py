@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from distill_or_annotate.own_tasks.tables import BadRow, Table, TableError
+from distill_or_annotate.own_tasks.tables import BadRow, Cell, Table, TableError
 from distill_or_annotate.preprocess.rows import Row
 from distill_or_annotate.preprocess.text import distinct, fraction, source_key
 
@@ -42,24 +42,29 @@ def rows_of(
       on_bad_row: `stop` refuses the table, `skip` leaves such rows out.
 
     Returns:
-      The rows, and those left out.
+      The rows, with `targets` where a label is a list of several, and those left out.
 
     Raises:
       TableError: an empty cell or a malformed row, with `stop`; no row is left, with `skip`.
     """
     rows, bad = [], list(table.bad)
     for line, cells in table.cells:
-        texts = {column: " ".join(cells[column].split()) for column in text_cols}
+        texts = {column: one_space(cells[column]) for column in text_cols}
         empty = [column for column, text in texts.items() if not text]
-        target = "" if label_col is None else " ".join(cells[label_col].split())
-        if empty:
+        lists = [column for column in text_cols if isinstance(cells[column], tuple)]
+        answers = [] if label_col is None else _answers(cells[label_col])
+        target = answers[0] if answers else ""
+        if lists:
+            bad.append(BadRow(line, f"the cell of {lists[0]!r} is a list; one text is needed"))
+        elif empty:
             bad.append(BadRow(line, f"the cell of {empty[0]!r} is empty"))
         elif label_col is not None and not target and not may_be_empty:
             bad.append(BadRow(line, f"the cell of {label_col!r} is empty"))
         else:
             named = (f"{column}: {text}" for column, text in texts.items())
             source = " ".join(named) if len(texts) > 1 else texts[text_cols[0]]
-            rows.append({"source": source, "target": target})
+            several = {"targets": answers} if len(answers) > 1 else {}
+            rows.append({"source": source, "target": target, **several})
     bad.sort(key=lambda row: row.line)
     if bad and (on_bad_row == "stop" or not rows):
         shown = "; ".join(f"line {row.line}: {row.problem}" for row in bad[:_SHOWN])
@@ -68,6 +73,20 @@ def rows_of(
             f"{'; ...' if len(bad) > _SHOWN else ''}). Fix the rows, or leave them out with --on-bad-row skip."
         )
     return rows, bad
+
+
+def one_space(cell: Cell) -> str:
+    """Returns a cell's text, of several texts the first, with single spaces.
+
+    Args:
+      cell: a text, or several.
+    """
+    return " ".join((cell if isinstance(cell, str) else cell[0]).split())
+
+
+def _answers(cell: Cell) -> list[str]:
+    texts = [one_space(text) for text in ([cell] if isinstance(cell, str) else cell)]
+    return [text for text in dict.fromkeys(texts) if text]
 
 
 def hold_out(given: Mapping[str, list[Row]], seed: int = SPLIT_SEED) -> tuple[dict[str, list[Row]], list[str]]:

@@ -32,6 +32,9 @@ _MARKS = (
 _SHOWN = 5
 
 
+Cell = str | tuple[str, ...]
+
+
 class TableError(ValueError):
     """A table, or a cell of it, that cannot be used.
 
@@ -63,13 +66,14 @@ class Table:
     Args:
       path: the file.
       form: how it was read, for people.
-      cells: line (or row of a Parquet file, from 1) and column -> text, in order; an absent cell is ''.
+      cells: line (or row of a Parquet file, from 1) and column -> text, in order; an absent cell is ''. A list of
+        texts, as JSON and Parquet have them, is a tuple.
       bad: rows that are no rows of this table.
     """
 
     path: str
     form: str
-    cells: tuple[tuple[int, Mapping[str, str]], ...]
+    cells: tuple[tuple[int, Mapping[str, Cell]], ...]
     bad: tuple[BadRow, ...] = ()
 
 
@@ -289,8 +293,10 @@ def _parquet(path: Path, columns: Sequence[str]) -> Table:
     return _table(path, "Parquet", cells, bad)
 
 
-def _cell(column: str, value: object) -> str:
+def _cell(column: str, value: object) -> Cell:
     """A value as text; numbers and truth values as Python writes them, what is not there as ''."""
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return tuple(str(_cell(column, part)) for part in value)
     if value is None or value != value:  # NaN stands for nothing in data frames
         return ""
     if isinstance(value, str):

@@ -132,6 +132,18 @@ def test_entity_labels_make_an_entity_task_with_one_piece_a_type(user_folder):
     assert len(encode("[Action]")) == len(encode("[Reagent]")) == 1
 
 
+def test_lists_of_answers_make_a_task_that_accepts_each_and_other_metrics_refuse_them(user_folder, capsys):
+    lines = [{"text": f"who was number {i}", "label": [f"person {i}", f"p. {i}"]} for i in range(60)]
+    (user_folder / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert _add("--metric", "accuracy", name="questions", train="questions.jsonl") == 2
+    assert "60 rows have lists of several" in capsys.readouterr().err
+    assert _add(name="questions", train="questions.jsonl") == 0
+    made = (user_folder / "my_tasks" / "questions.py").read_text()
+    assert 'metric="token_f1"' in made and "several_answers=True" in made
+    row = json.loads((user_folder / "my_tasks/questions/test.jsonl").read_text().splitlines()[0])
+    assert row["targets"][0] == row["target"] and len(row["targets"]) == 2
+
+
 def test_t5_models_get_an_experiment_and_lengths_that_say_they_are_estimates(user_folder, capsys, monkeypatch):
     monkeypatch.delenv("DOA_T5_VOCAB", raising=False)
     assert _add("--models", "t5") == 0

@@ -87,7 +87,7 @@ def _damaged(data):
         ),
         ("a.jsonl", b'{"text": "a", "label": 1}\nnot json\n', "line 2: it is not JSON"),
         ("a.jsonl", b'[{"text": "a", "label": 1}\n]', "JSON array, not JSON lines"),
-        ("a.jsonl", b'{"text": ["a"], "label": "x"}\n', "field 'text' is a list"),
+        ("a.jsonl", b'{"text": ["a"], "label": "x"}\n', "the cell of 'text' is a list"),
         ("a.jsonl", b'{"text": "\\ud800", "label": "x"}\n', "half of a surrogate pair"),
         ("a.jsonl", b'{"texts": "a", "label": "x"}\n', "did you mean 'texts'"),
         ("a.parquet", b"PAR1 no", "cannot be read as Parquet"),
@@ -116,6 +116,14 @@ def test_of_several_text_columns_each_text_stands_after_its_column_s_name(tmp_pa
     (tmp_path / "a.txt").write_text("It rains.\n")
     with pytest.raises(TableError, match="plain text, which has one column, not one, two"):
         read_table(tmp_path / "a.txt", ["one", "two"])
+
+
+def test_a_list_of_labels_is_one_target_with_all_accepted_ones_beside_it(tmp_path):
+    lines = [{"text": "a", "label": ["x  y", "z", "z"]}, {"text": "b", "label": ["only"]}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first, second = _read(tmp_path / "a.jsonl")
+    assert first == {"source": "a", "target": "x y", "targets": ["x y", "z"]}
+    assert second == {"source": "b", "target": "only"}
 
 
 def test_numbers_are_labels_too_and_nothing_is_an_empty_cell(tmp_path):

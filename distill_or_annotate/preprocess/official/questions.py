@@ -99,7 +99,9 @@ def _kilt_answers(path: str | os.PathLike, line: int, row: dict[str, Any]) -> tu
     output = row.get("output", [])
     if not isinstance(output, list) or not all(isinstance(entry, dict) for entry in output):
         raise RowError(path, line, "output", f"a list of objects is needed, received {type(output).__name__}")
-    return _distinct(path, line, "answer", (entry["answer"] for entry in output if entry.get("answer") is not None))
+    return _distinct(
+        path, line, "answer", (entry["answer"] for entry in output if entry.get("answer") not in (None, ""))
+    )
 
 
 def _distinct(path, line, field, values: Iterable[Any]) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 import difflib
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import seqio
 import tensorflow as tf
 
-from distill_or_annotate.metrics.evaluation import Scorer
+from distill_or_annotate.metrics.classification import UnknownLabels, unknown_labels
+from distill_or_annotate.metrics.evaluation import METRICS, Scorer
 from distill_or_annotate.preprocess.lengths import Truncations, count_truncations
 from distill_or_annotate.preprocess.rows import Row
 from distill_or_annotate.tasks.sources import RowsDataSource
@@ -57,10 +58,12 @@ def register(spec: TaskSpec) -> str:
     if known is None and spec.name in seqio.TaskRegistry.names():
         raise ValueError(f"SeqIO has a task {spec.name!r} that is not ours; give the new one another name")
     if spec.name not in seqio.TaskRegistry.names():
+        # First, as it refuses an unknown metric.
+        postprocess_fn = _postprocess_fn(spec)
         feature = seqio.Feature(vocabulary=spec.vocabulary(), add_eos=True)
         seqio.TaskRegistry.add(
             spec.name,
-            source=RowsDataSource(spec.rows, spec.available_splits, spec.several_answers),
+            source=RowsDataSource(_checked_rows(spec), spec.available_splits, spec.several_answers),
             preprocessors=[
                 functools.partial(_to_features, prefix=spec.prefix, several_answers=spec.several_answers),
                 seqio.preprocessors.tokenize,
@@ -69,7 +72,7 @@ def register(spec: TaskSpec) -> str:
                 seqio.preprocessors.append_eos_after_trim,
             ],
             output_features={"inputs": feature, "targets": feature},
-            postprocess_fn=_postprocess_fn(spec),
+            postprocess_fn=postprocess_fn,
             metric_fns=[_metric_fn(spec), *spec.metric_fns],
         )
         _SPECS[spec.name] = spec
@@ -121,8 +124,10 @@ def rows(name: str, split: str) -> Sequence[Row]:
       ValueError: no such split.
     """
     spec = get(name)
-    if split not in spec.available_splits():
-        raise ValueError(f"split: {split!r} of task {name!r} is not one of {spec.available_splits()}")
+    splits = spec.available_splits()
+    # Where there is no data at all, the reader says which files are missing.
+    if splits and split not in splits:
+        raise ValueError(f"split: {split!r} of task {name!r} is not one of {splits}")
     return spec.rows(split)
 
 
@@ -204,6 +209,23 @@ def scored_row(
     source = tf.compat.as_text(example["inputs_pretokenized"]).removeprefix(prefix)
     answers = accepted_answers(text, example, is_target)
     return {"source": source, "target": text, "targets": [text] if isinstance(answers, str) else answers}
+
+
+def _checked_rows(spec: TaskSpec) -> Callable[[str], Sequence[Row]]:
+    """A misspelt label would be trained on as one more class, and stop the run only when it is scored."""
+    if not (spec.checks_labels and METRICS[spec.metric].constant_labels):
+        return spec.rows
+    checked: dict[str, Sequence[Row]] = {}
+
+    def rows(split: str) -> Sequence[Row]:
+        found = spec.rows(split)
+        if split != "unlabeled" and checked.get(split) is not found:
+            if unknown := unknown_labels([row["target"] for row in found], spec.labels):
+                raise UnknownLabels(unknown, spec.labels, f"split {split!r} of task {spec.name!r}")
+            checked[split] = found
+        return found
+
+    return rows
 
 
 def _postprocess_fn(spec: TaskSpec):

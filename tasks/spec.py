@@ -27,6 +27,7 @@ class TaskSpec:
       prefix: put before each source, such as `wlp: `; may be empty.
       splits: the splits that exist, or a function that finds out (a data folder may hold some of the files only).
       metric_fns: SeqIO metric functions beside the task's own.
+      checks_labels: whether a target outside `labels` stops the reading of a split, for metrics of label words.
       several_answers: whether rows may carry `targets`; the metric then gets the list of accepted answers as target.
       pool_includes_labelled: whether the pool holds the sources of `train`: True adds them, as the paper does, False
         leaves them out; either way the pool is shuffled. None takes `unlabeled` as it is, in its order.
@@ -47,6 +48,7 @@ class TaskSpec:
     prefix: str = ""
     splits: Sequence[str] | Callable[[], Sequence[str]] = SPLITS
     metric_fns: tuple[Callable[..., Any], ...] = ()
+    checks_labels: bool = True
     several_answers: bool = False
     pool_includes_labelled: bool | None = None
     base: str | None = None

@@ -77,7 +77,7 @@ def labelled(task: str, n_labels: int, seed: int = 0) -> str:
         _check_enough("n_labels", n_labels, len(rows), f"labelled rows of {task!r}")
         return [rows[i] for i in permutation(len(rows), seed)[:n_labels]]
 
-    return _register(task, name, {"train": train})
+    return _register(task, name, {"train": train}, checks_labels=True)
 
 
 def unlabeled(task: str, n_unlabeled: int) -> str:
@@ -305,7 +305,7 @@ def _first_of_pool(task: str, n_unlabeled: int) -> list[Row]:
     return available.rows[:n_unlabeled]
 
 
-def _register(task: str, name: str, own_rows: dict[str, Callable[[], list[Row]]]) -> str:
+def _register(task: str, name: str, own_rows: dict[str, Callable[[], list[Row]]], checks_labels: bool = False) -> str:
     base = registry.get(task)
 
     def rows(split: str) -> list[Row]:
@@ -314,7 +314,10 @@ def _register(task: str, name: str, own_rows: dict[str, Callable[[], list[Row]]]
     def splits() -> tuple[str, ...]:
         return (*own_rows, *(split for split in EVALUATION_SPLITS if split in base.available_splits()))
 
-    return registry.register(dataclasses.replace(base, name=name, rows=rows, splits=splits, base=task))
+    # What a teacher wrote may be no label, and the sources of a pool have none.
+    return registry.register(
+        dataclasses.replace(base, name=name, rows=rows, splits=splits, base=task, checks_labels=checks_labels)
+    )
 
 
 def _check(field: str, value: int, least: int) -> None:

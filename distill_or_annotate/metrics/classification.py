@@ -16,6 +16,8 @@ from distill_or_annotate.metrics.entities import percent
 INVALID = -1
 # Unknown labels that an error names.
 _SHOWN = 5
+# Characters of one that it quotes.
+_LONGEST = 60
 # Least resemblance, 0 to 1, of a label that is offered in place of an unknown one.
 _NEAR = 0.5
 
@@ -36,7 +38,8 @@ class UnknownLabel:
 
     def __str__(self) -> str:
         rows = "1 row" if self.n_rows == 1 else f"{self.n_rows:,} rows"
-        return f"{self.text!r} ({rows}{f', nearest {self.nearest!r}' if self.nearest else ''})"
+        text = self.text if len(self.text) <= _LONGEST else f"{self.text[:_LONGEST]}..."
+        return f"{text!r} ({rows}{f', nearest {self.nearest!r}' if self.nearest else ''})"
 
 
 class UnknownLabels(ValueError):
@@ -45,12 +48,14 @@ class UnknownLabels(ValueError):
     Args:
       unknown: what `unknown_labels` found, at least one.
       labels: the label words.
+      where: the file or split that has them; may be empty.
     """
 
-    def __init__(self, unknown: Sequence[UnknownLabel], labels: Sequence[str]):
+    def __init__(self, unknown: Sequence[UnknownLabel], labels: Sequence[str], where: str = ""):
+        place = f"{where}: " if where else ""
         more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
         super().__init__(
-            f"target: {', '.join(map(str, unknown[:_SHOWN]))}{more} not among the labels {tuple(labels)}. "
+            f"{place}target: {', '.join(map(str, unknown[:_SHOWN]))}{more} not among the labels {tuple(labels)}. "
             "Fix the rows, or add the label."
         )
         self.unknown = tuple(unknown)

@@ -15,7 +15,7 @@ def _file(write, *rows):
 def test_kilt_questions_keep_all_answers_in_order_without_repeats(write):
     output = [
         {"answer": "Ada  Spoon", "provenance": [{}]},
-        {"provenance": [{}]},
+        {"answer": "", "provenance": [{}]},
         {"answer": "A. Spoon"},
         {"answer": "Ada Spoon"},
     ]

@@ -54,7 +54,7 @@ pretrain-mini: install ## Pre-train the two shipped mini models again (about an 
 pretrain-wlp: install ## Pre-train mini models on WLP text (needs DOA_DATA_DIR).
 	bash launch/pretrain_wlp.sh
 
-task-smoke: install ## Three steps of a tiny model on each of the six tasks (needs DOA_DATA_DIR; about eight minutes).
+task-smoke: install ## Three steps of a tiny model on each of the six tasks (needs DOA_DATA_DIR; about five minutes).
 	bash launch/task_smoke.sh
 
 wheel-check: install ## Build both wheels and use them in an empty environment, away from the checkout.

@@ -4,7 +4,7 @@
 # For each task: `doa data build` (all labelled files of the task, split 80/10/10), three steps of a tiny model through
 # `python -m t5x.train`, its score on test. Then `seqio_cache_tasks` for two tasks, and training from that cache for one.
 # FOLDER (default: a temporary one, removed at the end) keeps what is made; a second run in it builds and caches nothing anew.
-# Tasks whose files are not in DOA_DATA_DIR are named and left out. About eight minutes on two cores.
+# Tasks whose files are not in DOA_DATA_DIR are named and left out. About five minutes on two idle cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 BIN=$(cd "${VENV:-.venv}/bin" && pwd)

@@ -119,8 +119,10 @@ class RowsDataSource(seqio.DataSource):
         return dataset.map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _rows(self, split: str) -> Sequence[Row]:
-        if split not in self.splits:
-            raise ValueError(f"split: {split!r} is not one of {self.splits}")
+        splits = self.splits
+        if splits and split not in splits:
+            raise ValueError(f"split: {split!r} is not one of {splits}")
+        # Where there is no data at all, the reader says which files are missing.
         rows = self._rows_fn(split)
         if not rows:
             raise ValueError(f"split {split!r} has no rows; at least one is needed")

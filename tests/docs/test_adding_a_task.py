@@ -65,7 +65,7 @@ def test_the_page_shows_three_files_and_nine_commands():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_every_command_works_and_leaves_what_the_page_says(followed):
     folder, printed = followed
     for run in ("reviews_try", "stars", "pretrain/reviews_teacher", "pretrain/reviews_student"):
@@ -78,7 +78,7 @@ def test_every_command_works_and_leaves_what_the_page_says(followed):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_the_table_of_files_is_complete(followed):
     folder, _ = followed
     listed = re.findall(r"^\| `([^`]+)` \|", _PAGE, re.MULTILINE)

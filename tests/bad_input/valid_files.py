@@ -71,16 +71,17 @@ def _released(path: Path, on_bad_row: str) -> list[Row]:
 def _own(path: Path, on_bad_row: str) -> list[Row]:
     """What `doa task add` does with a table before anything is written."""
     table = tables.read_table(path, ["text", "label"])
-    rows, _ = splits.rows_of(table, "text", "label", on_bad_row=on_bad_row)
+    rows, _ = splits.rows_of(table, ["text"], "label", on_bad_row=on_bad_row)
     metric = labels.choose_metric([row["target"] for row in rows])
-    labels.label_words(metric, [row["target"] for row in rows])
+    labels.check_several(metric, rows)
+    labels.label_words(metric, rows)
     parts, _ = splits.hold_out({"train": rows})
     splits.pool(parts, None)
-    return [(row["source"], row["target"], ()) for row in rows]
+    return [(row["source"], row["target"], tuple(row.get("targets", ()))) for row in rows]
 
 
 def _own_pool(path: Path, on_bad_row: str) -> list[Row]:
-    rows, _ = splits.rows_of(tables.read_table(path, ["text"]), "text", None, on_bad_row=on_bad_row)
+    rows, _ = splits.rows_of(tables.read_table(path, ["text"]), ["text"], None, on_bad_row=on_bad_row)
     return [(row["source"], "", ()) for row in rows]
 
 
@@ -197,6 +198,8 @@ ALL = (
     ValidFile("own TSV", "reviews.tsv", _csv("\t"), _own),
     ValidFile("own JSON lines", "reviews.jsonl",
               _json_lines([{"text": text, "label": label} for text, label in _REVIEWS]), _own),
+    ValidFile("own questions", "questions.jsonl",
+              _json_lines([{"text": f"who is {i}?", "label": [f"Ann {i}", "Ann"]} for i in range(60)]), _own),
     ValidFile("own Parquet", "reviews.parquet", _parquet(), _own),
     ValidFile("own text pool", "pool.txt", _TEXT, _own_pool, may_be_empty=True),
     ValidFile("own prices", "reviews_prices.toml", _PRICES, _prices),

@@ -20,6 +20,8 @@ from distill_or_annotate.prices import PriceBook
 
 T5_VOCABULARY_VARIABLE = "DOA_T5_VOCAB"
 _MOST_TOKENS = {"mini": 256, "t5": 512}
+# Below it the standard error of an accuracy of one half is above 5 points.
+_ENOUGH_TEST_ROWS = 100
 # Where T5's vocabulary cannot be read; English text has four to five.
 _CHARACTERS_A_TOKEN = 3
 
@@ -183,6 +185,12 @@ def _read(request: Request) -> tuple[dict[str, list[Row]], str, tuple[str, ...],
     pool, left_out = splits.pool(parts, unlabeled, request.exclude_evaluation_sources, request.seed)
     lacking = set(known) - set(labels.label_words(metric, parts["train"]))
     remarks += [f"CAUTION: no training row is left with the label {word!r}" for word in sorted(lacking)]
+    n_test = len(parts["test"])
+    if n_test < _ENOUGH_TEST_ROWS:
+        stderr = 50 / n_test**0.5
+        remarks.append(
+            f"CAUTION: {n_test} test rows: a score's standard error is up to {stderr:.0f} points; label more"
+        )
     return {**parts, "unlabeled": pool}, metric, known, remarks + cut + left_out, tuple(forms)
 
 

@@ -122,7 +122,12 @@ def hold_out(given: Mapping[str, list[Row]], seed: int = SPLIT_SEED) -> tuple[di
                 f"{', after a tenth is cut off for each split without a file' if made else ''}. Fix: label more, or "
                 "give files with --validation and --test."
             )
-    train = {source_key(row["source"]) for row in parts["train"]}
+    train: dict[str, set[str]] = {}
+    for row in parts["train"]:
+        train.setdefault(source_key(row["source"]), set()).add(row["target"])
+    n_several = sum(len(targets) > 1 for targets in train.values())
+    if n_several:
+        remarks.append(f"CAUTION: {n_several} of {len(train)} training texts have several labels")
     for split in EVALUATION:
         shared = sum(source_key(row["source"]) in train for row in parts[split])
         if shared:

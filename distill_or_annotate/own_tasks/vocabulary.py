@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 
+from distill_or_annotate.own_tasks.tables import TableError
 from distill_or_annotate.preprocess.rows import Row
 
 # With the sentinels of span corruption the 2,048 rows of the mini models' embeddings.
 MOST_PIECES, N_SENTINELS = 2024, 24
+# Different signs that get a piece each; a script of more has its rare ones spelt in bytes, of which there are 256.
+_MOST_SIGNS = 1200
 _QUANTILE, _GRID = 0.99, 8
 
 
@@ -23,9 +27,26 @@ def learn(sentences: Sequence[str], symbols: Sequence[str]) -> tuple[bytes, int]
 
     Returns:
       The serialized model, and how many pieces it has; equal text gives equal bytes.
+
+    Raises:
+      TableError: SentencePiece can make none.
     """
-    import sentencepiece
     from sentencepiece import sentencepiece_model_pb2
+
+    signs = Counter(sign for sentence in sentences for sign in sentence)
+    rare = str.maketrans("", "", "".join(sign for sign, _ in signs.most_common()[_MOST_SIGNS:]))
+    try:
+        written = _train([sentence.translate(rare) for sentence in sentences], symbols)
+    except (RuntimeError, OSError) as error:
+        problem = str(error).split("\n")[0]
+        raise TableError(f"vocabulary: SentencePiece cannot learn one from this text ({problem}).") from error
+    model = sentencepiece_model_pb2.ModelProto.FromString(written)
+    model.normalizer_spec.normalization_rule_tsv = ""  # a file that is gone
+    return model.SerializeToString(deterministic=True), len(model.pieces)
+
+
+def _train(sentences: Sequence[str], symbols: Sequence[str]) -> bytes:
+    import sentencepiece
 
     written = io.BytesIO()
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
@@ -39,8 +60,8 @@ def learn(sentences: Sequence[str], symbols: Sequence[str]) -> tuple[bytes, int]
             model_type="unigram",
             vocab_size=MOST_PIECES,
             hard_vocab_limit=False,  # little text has fewer pieces
-            character_coverage=0.9995,
-            byte_fallback=True,  # so that a rare sign is spelt, not lost
+            character_coverage=1.0,
+            byte_fallback=True,  # so that a sign without a piece is spelt, not lost
             normalization_rule_tsv=rules.name,
             max_sentence_length=1 << 16,
             pad_id=0,
@@ -51,9 +72,7 @@ def learn(sentences: Sequence[str], symbols: Sequence[str]) -> tuple[bytes, int]
             num_threads=1,  # more threads may sum in another order
             minloglevel=2,
         )
-    model = sentencepiece_model_pb2.ModelProto.FromString(written.getvalue())
-    model.normalizer_spec.normalization_rule_tsv = ""  # a file that is gone
-    return model.SerializeToString(deterministic=True), len(model.pieces)
+    return written.getvalue()
 
 
 def encoder(model: bytes) -> Callable[[str], list[int]]:

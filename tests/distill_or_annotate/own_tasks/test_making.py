@@ -30,6 +30,7 @@ def test_a_task_is_written_whole_and_its_files_are_clean_and_readable(user_folde
     assert _add("--unlabeled", "pool.txt", "--prompt", 'say "how": ', "--label-usd", "0.1") == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("positive", "cut at ", "pool.txt (text, utf-8)", "doa run my_tasks/"))
+    assert "20 test rows: a score's standard error is up to 11 points" in printed
     rows = [json.loads(line) for line in (user_folder / "my_tasks/reviews/train.jsonl").read_text().splitlines()]
     assert len(rows) == 160 and set(rows[0]) == {"source", "target"}
     lint = [sys.executable, "-m", "ruff", "check", "--config", str(_ROOT / "pyproject.toml"), "my_tasks"]
@@ -164,6 +165,17 @@ def test_a_vocabulary_spells_any_text_and_depends_on_its_text_alone():
     assert len(processor.encode("not relevant")) == 1
     for text in ("ein kühler Tag ☕ ½", "not relevant", "THE"):
         assert processor.decode(processor.encode(text)) == text
+
+
+def test_text_of_more_signs_than_pieces_is_spelt_in_bytes():
+    signs = [chr(0x4E00 + i) for i in range(4000)]
+    texts = ["".join(signs[i : i + 40]) for i in range(0, 4000, 8)]
+    model, n_pieces = vocabulary.learn(texts, ("ok",))
+    assert n_pieces <= vocabulary.MOST_PIECES
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    assert processor.decode(processor.encode(texts[-1])) == texts[-1]
 
 
 def test_lengths_hold_99_of_100_texts_whole():

@@ -58,6 +58,12 @@ def test_a_shared_source_between_given_files_is_cautioned_of():
     assert remarks == ["CAUTION: 3 of 6 test rows have a source that train has too"]
 
 
+def test_training_texts_with_several_labels_are_cautioned_of():
+    twice = [{"source": "Sentence 1", "target": "c"}]
+    _, remarks = splits.hold_out({"train": _rows(30) + twice, "validation": _rows(6, 50), "test": _rows(6, 60)})
+    assert remarks == ["CAUTION: 1 of 30 training texts have several labels"]
+
+
 def test_a_pool_with_evaluation_sources_is_refused_with_their_number_or_loses_them():
     parts, _ = splits.hold_out({"train": _rows(200)})
     texts = [{"source": row["source"].upper(), "target": ""} for row in parts["test"][:3]]

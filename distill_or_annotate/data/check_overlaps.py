@@ -112,7 +112,7 @@ def overlap(first: str, first_index: SourceIndex, second: str, second_index: Sou
     shared = sorted(first_index.sources.keys() & second_index.sources.keys())
     common_near = first_index.near.keys() & second_index.near.keys()
     near, near_of_second = (
-        sum(len(one.near[key] - other.sources.keys()) for key in common_near)
+        sum(source not in other.sources for key in common_near for source in one.near[key])
         for one, other in ((first_index, second_index), (second_index, first_index))
     )
     return Overlap(

@@ -17,7 +17,7 @@ from etils import epath
 from flax import traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from t5x import checkpoint_utils, state_utils
+from t5x import checkpoint_utils, legacy_checkpoints, state_utils
 from t5x.state_utils import flatten_state_dict, unflatten_state_dict
 
 FallbackState = Mapping[str, Any] | Callable[[frozenset[str]], Mapping[str, Any]] | None
@@ -44,7 +44,7 @@ def _state_folder(checkpoint_dir: str) -> epath.Path:
     if kind is not checkpoint_utils.CheckpointTypes.ORBAX:
         raise ValueError(
             f"{checkpoint_dir} is a {kind.value} checkpoint, which this version of the runtime does not read; it reads "
-            "those of Orbax (a folder that holds _CHECKPOINT_METADATA)."
+            "those of Orbax (a folder that holds _CHECKPOINT_METADATA) and T5X's older ones."
         )
     folder = epath.Path(checkpoint_dir).absolute() / "state"
     if not folder.is_dir():
@@ -67,6 +67,9 @@ def read_leaves(checkpoint_dir: str) -> dict[str, StoredLeaf]:
     Raises:
       ValueError: naming the folder, when it is of another format or damaged.
     """
+    if legacy_checkpoints.is_legacy(checkpoint_dir):
+        arrays = legacy_checkpoints.open_arrays(checkpoint_dir)
+        return {name: StoredLeaf(name, array.shape, jnp.dtype(array.dtype)) for name, array in arrays.items()}
     folder = _state_folder(checkpoint_dir)
     try:
         tree = ocp.PyTreeCheckpointHandler().metadata(folder).tree
@@ -86,6 +89,8 @@ def _read(
     """Reads the named leaves."""
     if not restore_args:
         return {}
+    if legacy_checkpoints.is_legacy(checkpoint_dir):
+        return legacy_checkpoints.read_arrays(checkpoint_dir, restore_args)
     try:
         tree = ocp.PyTreeCheckpointHandler().restore(
             _state_folder(checkpoint_dir),

@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from damage import damaged
+from valid_files import ALL
 
 from distill_or_annotate import cli
 
@@ -223,3 +225,21 @@ def test_skipped_rows_are_counted_where_a_task_is_added(tmp_path, monkeypatch, c
     (tmp_path / "train.csv").write_bytes(_csv(_row(4, "so so", "")))
     assert cli.main([*ADD, "--train", "train.csv", "--on-bad-row", "skip"]) == 0
     assert "1 rows of train.csv left out (the first, line 6: the cell of 'label' is empty)" in capsys.readouterr().out
+
+
+OWN = [file for file in ALL if file.form in ("own CSV", "own TSV", "own JSON lines", "own Parquet")]
+
+
+def test_task_add_answers_damaged_tables_with_a_task_or_one_line(tmp_path, monkeypatch, capsys):
+    seen = set()
+    for seed in range(40):
+        file = OWN[seed % len(OWN)]
+        (tmp_path / str(seed)).mkdir()
+        monkeypatch.chdir(tmp_path / str(seed))
+        (tmp_path / str(seed) / file.name).write_bytes(damaged(file.content, seed))
+        status = cli.main([*ADD, "--train", file.name, "--on-bad-row", ("stop", "skip")[seed // len(OWN) % 2]])
+        seen.add(status)
+        said = capsys.readouterr().err
+        assert status == 0 or (status == 2 and len(said.splitlines()) == 1), f"seed {seed}: {said}"
+        assert (tmp_path / str(seed) / "my_tasks").exists() == (status == 0), f"seed {seed}"
+    assert seen == {0, 2}

@@ -288,9 +288,10 @@ def _overlaps(report: Report) -> Iterator[Finding]:
         if not overlap.n_sources:
             yield Finding("overlap", pair, "ok", "no source in both")
             continue
+        same = "" if "unlabeled" in pair else f"; {overlap.n_same_answer:,} with the same target"
         message = (
             f"{overlap.n_sources:,} sources in both ({100 * overlap.first_share:.1f}% of {overlap.first}, "
-            f"{100 * overlap.second_share:.1f}% of {overlap.second}; {overlap.n_same_answer:,} with the same target), "
+            f"{100 * overlap.second_share:.1f}% of {overlap.second}{same}), "
             f"such as {overlap.examples[0]!r}"
         )
         if "unlabeled" in pair:

@@ -76,7 +76,14 @@ def _findings(findings: Sequence[Finding]) -> str:
             f'<td class="text" style="white-space: nowrap">{escaped(finding.split)}</td>'
             f'<td class="text">{escaped(finding.message)}{remedy}</td></tr>'
         )
-    return f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
+    n_ok = sum(finding.severity == "ok" for finding in findings)
+    open_rows, ok_rows = ("".join(part) for part in (rows[: len(rows) - n_ok], rows[len(rows) - n_ok :]))
+    # Gravest first: what is in order stands last, and folded away.
+    return (
+        f'<div class="scroll"><table><tbody>{open_rows}</tbody></table></div>'
+        f"<details><summary>In order: {n_ok}</summary>"
+        f'<div class="scroll"><table><tbody>{ok_rows}</tbody></table></div></details>'
+    )
 
 
 def _table(table: check_tables.Table) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from distill_or_annotate.data.check_overlaps import Overlap
 from distill_or_annotate.data.check_report import Report
 
 # Labels of more classes than this stand with their most frequent ones only.
@@ -126,7 +127,7 @@ def overlap_table(report: Report) -> Table:
     rows = tuple(
         (
             f"{overlap.first}/{overlap.second}", f"{overlap.n_sources:,}", f"{100 * overlap.first_share:.1f}%",
-            f"{100 * overlap.second_share:.1f}%", f"{overlap.n_same_answer:,}", f"{overlap.n_near_of_second:,}",
+            f"{100 * overlap.second_share:.1f}%", _same_answers(overlap), f"{overlap.n_near_of_second:,}",
             "; ".join(map(_short, overlap.examples)) or _NONE,
         )
         for overlap in report.overlaps
@@ -175,6 +176,11 @@ def words_warning(report: Report) -> str | None:
                 f"bounds. {split.lengths.reason}"
             )
     return None
+
+
+def _same_answers(overlap: Overlap) -> str:
+    # A pool has no answers to share.
+    return _NONE if "unlabeled" in (overlap.first, overlap.second) else f"{overlap.n_same_answer:,}"
 
 
 def _metric(report: Report) -> str:

@@ -21,15 +21,15 @@ _COMMANDS = {
     "run": _Command("distill_or_annotate.pipeline.command", "run a scenario: spend its dollars, train, report"),
     "report": _Command("distill_or_annotate.reports.command", "rebuild the report of a run from its files"),
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
-    "convert": _Command("distill_or_annotate.interop.command", "turn a T5X checkpoint into safetensors"),
+    "convert": _Command("distill_or_annotate.interop.command", "turn a model into another form (Hugging Face, T5X)"),
     "doctor": _Command(
         "distill_or_annotate.doctor.command", "say what is installed and reachable, and how to mend the rest"
     ),
     "data build": _Command(
-        "distill_or_annotate.data.build_command", "turn a data set's official files into a TFDS folder"
+        "distill_or_annotate.data.build.command", "turn a data set's official files into a TFDS folder"
     ),
-    "data fetch": _Command("distill_or_annotate.data.fetch_command", "download a data set's public files"),
-    "data check": _Command("distill_or_annotate.data.check_command", "count, measure and question a task's data"),
+    "data fetch": _Command("distill_or_annotate.data.fetch.command", "download a data set's public files"),
+    "data check": _Command("distill_or_annotate.data.check.command", "count, measure and question a task's data"),
     "task add": _Command("distill_or_annotate.own_tasks.command", "make a task of your own from a table"),
 }
 _GROUPS = {"data": "official files, downloads and checks", "task": "tasks of your own"}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_or_annotate.data.check_overlaps import index, near_key, overlap, overlaps
+from distill_or_annotate.data.check.overlaps import index, near_key, overlap, overlaps
 
 
 def _rows(*sources, target="x"):

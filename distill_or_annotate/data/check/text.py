@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from distill_or_annotate.data.check_findings import Finding, summary, worst
-from distill_or_annotate.data.check_report import Report
-from distill_or_annotate.data.check_tables import (
+from distill_or_annotate.data.check.findings import Finding, summary, worst
+from distill_or_annotate.data.check.report import Report
+from distill_or_annotate.data.check.tables import (
     Table,
     hint_table,
     label_table,

@@ -4,16 +4,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from distill_or_annotate.data import (
-    check_ceiling,
-    check_characters,
-    check_counts,
-    check_labels,
-    check_lengths,
-    check_overlaps,
-    check_privacy,
-)
-from distill_or_annotate.data.check_inputs import SplitRows, paper_name
+from distill_or_annotate.data.check import ceiling as check_ceiling
+from distill_or_annotate.data.check import characters as check_characters
+from distill_or_annotate.data.check import counts as check_counts
+from distill_or_annotate.data.check import labels as check_labels
+from distill_or_annotate.data.check import lengths as check_lengths
+from distill_or_annotate.data.check import overlaps as check_overlaps
+from distill_or_annotate.data.check import privacy as check_privacy
+from distill_or_annotate.data.check.inputs import SplitRows, paper_name
 from distill_or_annotate.tasks.spec import SPLITS, TaskSpec
 
 # Raised when a key of `as_dict` changes its meaning or goes.

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from distill_or_annotate.data.check_report import Report, SplitReport
+from distill_or_annotate.data.check.report import Report, SplitReport
 
 # ok: nothing to do. look: may be as it should, judge for yourself. fix: scores or spending will be wrong.
 SEVERITIES = ("ok", "look", "fix")

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distill_or_annotate.data import fetch_catalogue, fetch_http, fetch_records
+from distill_or_annotate.data.fetch import catalogue as fetch_catalogue
+from distill_or_annotate.data.fetch import http as fetch_http
+from distill_or_annotate.data.fetch import records as fetch_records
 from distill_or_annotate.pipeline.locks import folder_lock
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from distill_or_annotate.data.check_counts import answer_of
-from distill_or_annotate.data.check_privacy import masked
+from distill_or_annotate.data.check.counts import answer_of
+from distill_or_annotate.data.check.privacy import masked
 from distill_or_annotate.preprocess.rows import Row
 from distill_or_annotate.preprocess.text import source_key
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_or_annotate.data.check_ceiling import Ceiling, ceiling
+from distill_or_annotate.data.check.ceiling import Ceiling, ceiling
 from distill_or_annotate.metrics.evaluation import Scorer
 
 TYPES = ("Action", "Reagent")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill_or_annotate.data import check_counts
+from distill_or_annotate.data.check import counts as check_counts
 
 ROWS = [
     {"source": "Mix well.", "target": "Mix [Action]"},

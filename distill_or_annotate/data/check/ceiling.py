@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distill_or_annotate.data.check_counts import answer_of
+from distill_or_annotate.data.check.counts import answer_of
 from distill_or_annotate.metrics.evaluation import Scorer, accepted
 from distill_or_annotate.preprocess.rows import Row
 from distill_or_annotate.preprocess.text import source_key

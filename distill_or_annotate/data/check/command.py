@@ -6,8 +6,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from distill_or_annotate.data.check_inputs import SplitRows, find_spec, from_files, from_task
-from distill_or_annotate.data.check_report import Report, check, n_units
+from distill_or_annotate.data.check.inputs import SplitRows, find_spec, from_files, from_task
+from distill_or_annotate.data.check.report import Report, check, n_units
 from distill_or_annotate.quiet import import_quietly
 
 EXAMPLE = "doa data check wlp --page wlp_data.html"
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
       ValueError: an unknown task, no data, or a file that cannot be used.
       OSError: no data folder, or a page that cannot be written.
     """
-    from distill_or_annotate.data.check_findings import findings_of
+    from distill_or_annotate.data.check.findings import findings_of
 
     if args.page and not args.page.absolute().parent.is_dir():
         raise FileNotFoundError(f"--page {args.page}: its folder does not exist; make it, or name another")
@@ -61,14 +61,14 @@ def run(args: argparse.Namespace) -> int:
     report = _checked(spec, splits, own_splits=not args.files)
     findings = findings_of(report)
     if args.page:
-        from distill_or_annotate.data.check_page import page
+        from distill_or_annotate.data.check.page import page
 
         args.page.write_text(page(report, findings), encoding="utf-8")
     if args.json:
         document = report.as_dict() | {"findings": [finding.as_dict() for finding in findings]}
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        from distill_or_annotate.data.check_text import print_report
+        from distill_or_annotate.data.check.text import print_report
 
         print_report(report, findings)
     if args.page:

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """
     # Before TensorFlow is imported: its start-up messages are no news to whoever builds a data set.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from distill_or_annotate.data import build_split
-    from distill_or_annotate.data.build import Request, build
-    from distill_or_annotate.data.build_table import lines
+    from distill_or_annotate.data.build import split as build_split
+    from distill_or_annotate.data.build.writing import Request, build
+    from distill_or_annotate.data.build.table import lines
 
     request = Request(
         task=args.task,

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from distill_or_annotate import cli
-from distill_or_annotate.data import build, build_folder
+from distill_or_annotate.data.build import writing as build
+from distill_or_annotate.data.build import folder as build_folder
 from distill_or_annotate.preprocess import built
 
 ANSWERS = [["Ada Löffel", "A. Löffel"], ["1901"], ["Bent"], ["Tin", "tin"]]
@@ -134,7 +135,7 @@ def test_files_without_usable_rows_say_what_became_of_them(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from distill_or_annotate.data import build_folder
+from distill_or_annotate.data.build import folder as build_folder
 from distill_or_annotate.preprocess import built
 rows = [{"source": f"s{n}", "target": "t"} for n in range(5000)]
 build_folder.write(built.folder("nq", sys.argv[1]), {"train": rows}, {}, lambda n: os.kill(os.getpid(), signal.SIGKILL))

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from distill_or_annotate.data import build_folder, build_split
-from distill_or_annotate.data import provenance as provenance_lib
-from distill_or_annotate.data.build_plan import Planned, plan
+from distill_or_annotate.data.build import folder as build_folder
+from distill_or_annotate.data.build import split as build_split
+from distill_or_annotate.data.build import provenance as provenance_lib
+from distill_or_annotate.data.build.plan import Planned, plan
 from distill_or_annotate.preprocess import built
 from distill_or_annotate.preprocess.official import forms
 from distill_or_annotate.preprocess.official.reading import OfficialRow

@@ -6,11 +6,11 @@ import json
 import pytest
 from rich.console import Console
 
-from distill_or_annotate.data.check_findings import SEVERITIES, findings_of, summary, worst
-from distill_or_annotate.data.check_inputs import SplitRows
-from distill_or_annotate.data.check_page import page
-from distill_or_annotate.data.check_report import check, n_units
-from distill_or_annotate.data.check_text import print_report
+from distill_or_annotate.data.check.findings import SEVERITIES, findings_of, summary, worst
+from distill_or_annotate.data.check.inputs import SplitRows
+from distill_or_annotate.data.check.page import page
+from distill_or_annotate.data.check.report import check, n_units
+from distill_or_annotate.data.check.text import print_report
 from distill_or_annotate.tasks.spec import TaskSpec
 
 

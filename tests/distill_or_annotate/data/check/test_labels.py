@@ -1,6 +1,6 @@
 """The spread of answers for the three kinds of task."""
 
-from distill_or_annotate.data.check_labels import spread, unknown_types
+from distill_or_annotate.data.check.labels import spread, unknown_types
 
 
 def _rows(*targets, source="s"):

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from distill_or_annotate import cli
-from distill_or_annotate.data import check_command
-from distill_or_annotate.data.check_inputs import CheckInputError, from_files, paper_name, split_of
+from distill_or_annotate.data.check import command as check_command
+from distill_or_annotate.data.check.inputs import CheckInputError, from_files, paper_name, split_of
 
 
 def _write(path, *pairs):

@@ -5,8 +5,9 @@ import shlex
 
 import pytest
 
-from distill_or_annotate.data import build_command, fetch_catalogue
-from distill_or_annotate.data.fetch_catalogue import CatalogueError, RemoteFile
+from distill_or_annotate.data.build import command as build_command
+from distill_or_annotate.data.fetch import catalogue as fetch_catalogue
+from distill_or_annotate.data.fetch.catalogue import CatalogueError, RemoteFile
 
 _TASKS = ["fever", "multipit_gen", "multipit_id", "natural_questions", "stanceosaurus", "wlp"]
 

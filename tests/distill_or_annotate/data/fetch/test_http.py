@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill_or_annotate import cli
-from distill_or_annotate.data import fetch_http
-from distill_or_annotate.data.fetch_catalogue import RemoteFile
-from distill_or_annotate.data.fetch_http import FetchError, MismatchError, Patience
-from distill_or_annotate.data.fetch_records import Records
+from distill_or_annotate.data.fetch import http as fetch_http
+from distill_or_annotate.data.fetch.catalogue import RemoteFile
+from distill_or_annotate.data.fetch.http import FetchError, MismatchError, Patience
+from distill_or_annotate.data.fetch.records import Records
 
 BODY = bytes(range(256)) * 4000  # 1,024,000 bytes: several chunks
 SHA256 = hashlib.sha256(BODY).hexdigest()

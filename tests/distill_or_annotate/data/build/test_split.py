@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_or_annotate.data import build_split
+from distill_or_annotate.data.build import split as build_split
 from distill_or_annotate.preprocess.official.reading import OfficialRow
 from distill_or_annotate.preprocess.text import source_key
 

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from distill_or_annotate.data.fetch_catalogue import RemoteFile
-from distill_or_annotate.data.fetch_http import Fetched, MismatchError, differences, digests
+from distill_or_annotate.data.fetch.catalogue import RemoteFile
+from distill_or_annotate.data.fetch.http import Fetched, MismatchError, differences, digests
 
 NAME = "fetched.json"
 

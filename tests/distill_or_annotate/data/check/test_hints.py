@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_or_annotate.data import check_characters, check_privacy
+from distill_or_annotate.data.check import characters as check_characters
+from distill_or_annotate.data.check import privacy as check_privacy
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_or_annotate.data.check_lengths import Encoder, encoder_of, histogram, measure
+from distill_or_annotate.data.check.lengths import Encoder, encoder_of, histogram, measure
 from distill_or_annotate.preprocess.lengths import count_truncations
 
 LETTERS = Encoder("tokens", lambda text: [ord(letter) for letter in text], unknown_id=ord("~"))

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from distill_or_annotate import __version__
-from distill_or_annotate.data.fetch_catalogue import CatalogueError, RemoteFile, check_url
+from distill_or_annotate.data.fetch.catalogue import CatalogueError, RemoteFile, check_url
 
 _CHUNK_BYTES = 1 << 18
 # A server that sends without end must not fill the disk; the largest file of the catalogue has a twentieth of this.

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from distill_or_annotate.data.check_overlaps import Overlap
-from distill_or_annotate.data.check_report import Report
+from distill_or_annotate.data.check.overlaps import Overlap
+from distill_or_annotate.data.check.report import Report
 
 # Labels of more classes than this stand with their most frequent ones only.
 _MOST_LABELS = 40

@@ -4,8 +4,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from distill_or_annotate.data.check_lengths import LengthStats
-from distill_or_annotate.data.check_report import Report, SplitReport
+from distill_or_annotate.data.check.lengths import LengthStats
+from distill_or_annotate.data.check.report import Report, SplitReport
 from distill_or_annotate.reports.pareto import DARK, LIGHT, Theme
 from distill_or_annotate.reports.parts import Figure
 

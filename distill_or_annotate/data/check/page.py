@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from distill_or_annotate.data import check_tables
-from distill_or_annotate.data.check_findings import Finding, summary
-from distill_or_annotate.data.check_plots import figures
-from distill_or_annotate.data.check_report import Report
+from distill_or_annotate.data.check import tables as check_tables
+from distill_or_annotate.data.check.findings import Finding, summary
+from distill_or_annotate.data.check.plots import figures
+from distill_or_annotate.data.check.report import Report
 from distill_or_annotate.reports.parts import Figure, document, escaped, fact_row, pictured
 
 # Classes of the report's style sheet.

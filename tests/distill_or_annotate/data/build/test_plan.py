@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill_or_annotate.data.build_plan import PlanError, expand, plan, split_in_name
+from distill_or_annotate.data.build.plan import PlanError, expand, plan, split_in_name
 from distill_or_annotate.preprocess.official.forms import FormError
 
 KILT = '{"id": "1", "input": "Spoons sink.", "output": [{"answer": "SUPPORTS"}]}\n'

@@ -1,0 +1,1 @@
+"""What a task's data hold, and what to mend: `doa data check`."""

@@ -1,0 +1,1 @@
+"""Downloads of public files: `doa data fetch`."""

@@ -6,7 +6,6 @@ A tensor's name is its path in the T5X tree (docs of `runtime/`, the parameter t
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -20,6 +19,8 @@ import numpy as np
 from flax import traverse_util
 from safetensors import safe_open
 from safetensors.flax import save_file
+
+from distill_or_annotate.interop.safetensors_files import file_hash  # noqa: F401  (a public name of this module)
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -128,8 +129,3 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
         state = checkpointer.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     return state["target"], int(state["state"]["step"])
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

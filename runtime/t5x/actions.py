@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 
@@ -47,6 +48,7 @@ def _metric_number(metrics_by_task: Mapping[str, MetricValueMapType], task: str,
     return float(np.asarray(getattr(value, "value", value)))
 
 
+@dataclasses.dataclass
 class EarlyStoppingAction(BaseAction):
     """Stops when a metric has not improved for `patience` runs in a row.
 
@@ -61,42 +63,39 @@ class EarlyStoppingAction(BaseAction):
         ValueError: another mode.
     """
 
-    def __init__(self, metric: tuple[str, str], mode: str, patience: int = 3, atol: float = 0.0, rtol: float = 0.0):
-        """Starts without a best value."""
-        if mode not in ("min", "max"):
-            raise ValueError(f"EarlyStoppingAction.mode={mode!r}: use 'min' or 'max'.")
-        self._task, self._metric = metric
-        self._sign = 1.0 if mode == "min" else -1.0
-        self._patience = patience
-        self._atol = atol
-        self._rtol = rtol
+    metric: tuple[str, str]
+    mode: str
+    patience: int = 3
+    atol: float = 0.0
+    rtol: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("min", "max"):
+            raise ValueError(f"EarlyStoppingAction.mode={self.mode!r}: use 'min' or 'max'.")
+        self._sign = 1.0 if self.mode == "min" else -1.0
         self._best: float | None = None
         self._runs_without_improvement = 0
 
     def run(self, train_state: train_state_lib.TrainState, metrics_by_task: Mapping[str, MetricValueMapType]) -> bool:
         """Returns whether `patience` runs in a row brought no improvement; a missing metric counts as no run."""
-        value = _metric_number(metrics_by_task, self._task, self._metric)
+        value = _metric_number(metrics_by_task, *self.metric)
         if value is None:
             return False
         signed = self._sign * value
-        margin = 0.0 if self._best is None else self._atol + self._rtol * abs(self._best)
+        margin = 0.0 if self._best is None else self.atol + self.rtol * abs(self._best)
         if self._best is None or signed < self._best - margin:
             self._best = signed
             self._runs_without_improvement = 0
             return False
         self._runs_without_improvement += 1
-        should_stop = self._runs_without_improvement >= self._patience
+        should_stop = self._runs_without_improvement >= self.patience
         if should_stop:
-            logging.warning(
-                "Stopping: %s/%s has not improved on %g for %d evaluations.",
-                self._task,
-                self._metric,
-                self._sign * self._best,
-                self._runs_without_improvement,
-            )
+            best = self._sign * self._best
+            logging.warning("Stopping: %s has not improved on %g for %d evaluations.", self.metric, best, self.patience)
         return should_stop
 
 
+@dataclasses.dataclass
 class TerminateOnNanAction(BaseAction):
     """Stops when a metric is not a finite number.
 
@@ -105,15 +104,13 @@ class TerminateOnNanAction(BaseAction):
         metric: metric name.
     """
 
-    def __init__(self, task: str, metric: str = "loss"):
-        """Keeps what to watch."""
-        self._task = task
-        self._metric = metric
+    task: str
+    metric: str = "loss"
 
     def run(self, train_state: train_state_lib.TrainState, metrics_by_task: Mapping[str, MetricValueMapType]) -> bool:
         """Returns whether the metric is NaN or infinite; a missing metric does not stop."""
-        value = _metric_number(metrics_by_task, self._task, self._metric)
+        value = _metric_number(metrics_by_task, self.task, self.metric)
         should_stop = value is not None and not np.isfinite(value)
         if should_stop:
-            logging.warning("Stopping: %s/%s is %s at step %s.", self._task, self._metric, value, train_state.step)
+            logging.warning("Stopping: %s/%s is %s at step %s.", self.task, self.metric, value, train_state.step)
         return should_stop

@@ -10,6 +10,7 @@ say which dimensions are rows and which are columns.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import re
 from collections.abc import Mapping, Sequence
@@ -19,9 +20,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import serialization, traverse_util
 
 from t5x.optimizers import Optimizer, OptimizerDef, OptimizerState
+from t5x.state_utils import flatten_state_dict, unflatten_state_dict
 
 PyTree = Any
 
@@ -62,8 +63,7 @@ class HParamMap:
 
     def __call__(self, params: PyTree) -> PyTree:
         """Returns the values for a whole tree of parameters, nested like it."""
-        names = {path: self["/".join(path)] for path in traverse_util.flatten_dict(_plain(params))}
-        return traverse_util.unflatten_dict(names)
+        return unflatten_state_dict({name: self[name] for name in flatten_state_dict(params)})
 
 
 def standard_logical_factor_rules(rules: Mapping[str, FactorDim] | None = None) -> dict[str, FactorDim]:
@@ -158,27 +158,9 @@ class Adafactor(OptimizerDef):
         skip_nan_updates: bool = False,
     ):
         """Keeps the hyperparameters; axes arrive through `set_param_axes`."""
-        super().__init__(
-            _AdafactorHyperParams(
-                learning_rate=learning_rate,
-                factored=factored,
-                multiply_by_parameter_scale=multiply_by_parameter_scale,
-                beta1=beta1,
-                decay_rate=decay_rate,
-                step_offset=step_offset,
-                clipping_threshold=clipping_threshold,
-                weight_decay_rate=weight_decay_rate,
-                min_dim_size_to_factor=min_dim_size_to_factor,
-                epsilon1=epsilon1,
-                epsilon2=epsilon2,
-                factor_map=factor_map,
-                logical_factor_rules=logical_factor_rules,
-                weight_decay_rate_lr_exponent=weight_decay_rate_lr_exponent,
-                global_norm_clip_threshold=global_norm_clip_threshold,
-                max_parameter_scale=max_parameter_scale,
-                skip_nan_updates=skip_nan_updates,
-            )
-        )
+        given = locals()
+        names = (field.name for field in dataclasses.fields(_AdafactorHyperParams))
+        super().__init__(_AdafactorHyperParams(**{name: given[name] for name in names}))
         self.dtype_momentum = jnp.dtype(dtype_momentum)
         self._dims_from_axes: dict[str, tuple[FactorDim, ...]] = {}
 
@@ -196,8 +178,7 @@ class Adafactor(OptimizerDef):
         if rules is None:
             return
         self._dims_from_axes = {}
-        for path, axes in traverse_util.flatten_dict(_plain(param_logical_axes)).items():
-            name = "/".join(path)
+        for name, axes in flatten_state_dict(param_logical_axes).items():
             missing = [axis for axis in axes if axis not in rules]
             if missing:
                 raise KeyError(f"logical_factor_rules lacks {missing} of parameter {name}; it has {sorted(rules)}.")
@@ -304,15 +285,16 @@ class Adafactor(OptimizerDef):
         names = jax.tree.leaves(self._map_with_names(lambda name, _: name, params))
         grad_leaves = treedef.flatten_up_to(grads)
         state_leaves = jax.tree.leaves(state.param_states, is_leaf=is_state)
-        new_params, new_states = [], []
-        for name, param, grad, param_state in zip(names, param_leaves, grad_leaves, state_leaves, strict=True):
-            new_param, new_state = self._apply_param_gradient(hyper_params, step, name, param, param_state, grad)
-            if hyper_params.skip_nan_updates:
-                new_param = jnp.where(is_finite, new_param, param)
-                new_state = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), new_state, param_state)
-            new_params.append(new_param)
-            new_states.append(new_state)
-        return treedef.unflatten(new_params), OptimizerState(step + 1, treedef.unflatten(new_states))
+        before = (param_leaves, state_leaves)
+        updated = [
+            self._apply_param_gradient(hyper_params, step, name, param, param_state, grad)
+            for name, param, param_state, grad in zip(names, *before, grad_leaves, strict=True)
+        ]
+        after = ([param for param, _ in updated], [param_state for _, param_state in updated])
+        if hyper_params.skip_nan_updates:
+            after = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), after, before)
+        new_params, new_states = map(treedef.unflatten, after)
+        return new_params, OptimizerState(step + 1, new_states)
 
     def _apply_param_gradient(
         self, hp: Any, step: Any, name: str, param: Any, state: _AdafactorParamState, grad: Any
@@ -368,7 +350,7 @@ class Adafactor(OptimizerDef):
             optimizer: optimizer whose state has the final shapes (arrays or shape structs).
             param_logical_axes: axis names nested like the parameters.
         """
-        axes = {"/".join(path): leaf for path, leaf in traverse_util.flatten_dict(_plain(param_logical_axes)).items()}
+        axes = flatten_state_dict(param_logical_axes)
 
         def state_axes(name: str, param: Any) -> _AdafactorParamState:
             is_factored = bool(self._factored_dims(name, param.shape)[0])
@@ -377,26 +359,6 @@ class Adafactor(OptimizerDef):
 
         param_states = self._map_with_names(state_axes, optimizer.target)
         return optimizer.replace(state=OptimizerState(None, param_states), target=param_logical_axes)
-
-    def restore_state(
-        self, opt_target: PyTree, opt_state: OptimizerState, state_dict: Mapping[str, Any]
-    ) -> tuple[PyTree, OptimizerState]:
-        """Returns parameters and state with the values of `state_dict`.
-
-        Raises:
-            ValueError: a moment has another shape than this optimizer keeps, as after a change of factoring.
-        """
-        target, state = super().restore_state(opt_target, opt_state, state_dict)
-        wanted = traverse_util.flatten_dict(serialization.to_state_dict(opt_state.param_states), sep="/")
-        found = traverse_util.flatten_dict(serialization.to_state_dict(state.param_states), sep="/")
-        for name, leaf in wanted.items():
-            shapes = getattr(leaf, "shape", None), getattr(found[name], "shape", None)
-            if None not in shapes and tuple(shapes[0]) != tuple(shapes[1]):
-                raise ValueError(
-                    f"state/param_states/{name} has shape {tuple(shapes[1])} in the restored state and should have "
-                    f"{tuple(shapes[0])}: the checkpoint was written with other factoring settings."
-                )
-        return target, state
 
     @staticmethod
     def _map_with_names(fn: Any, params: PyTree) -> PyTree:
@@ -408,7 +370,3 @@ class Adafactor(OptimizerDef):
 
 def _without(shape: tuple[int, ...], dims: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for dim, size in enumerate(shape) if dim not in dims)
-
-
-def _plain(tree: PyTree) -> dict[str, Any]:
-    return {str(k): _plain(v) if isinstance(v, Mapping) else v for k, v in tree.items()}

@@ -24,11 +24,10 @@ from t5x.run_configs import DatasetConfig
 Batch = Mapping[str, jax.Array]
 
 
+# What `train.train` takes as `get_dataset_fn`; signature and meaning of `get_dataset`.
 GetDatasetCallable = Callable[..., Any]
-"""What `train.train` takes as `get_dataset_fn`; signature and meaning of `get_dataset`."""
-
+# What `train.train` takes as `train_eval_get_dataset_fn`; as `get_training_eval_datasets`.
 GetEvalDatasetCallable = Callable[..., Mapping[str, Any]]
-"""What `train.train` takes as `train_eval_get_dataset_fn`; signature and meaning of `get_training_eval_datasets`."""
 
 
 def import_module(module: str) -> None:
@@ -245,11 +244,10 @@ def get_zeros_batch_like_dataset(dataset: Any, batch_size: int | None = None) ->
     Returns:
       Feature to zeros.
     """
-    specs = {}
-    for name, spec in dataset.element_spec.items():
-        shape = tuple(spec.shape)
-        shape = shape if batch_size is None else (batch_size, *shape[1:])
-        specs[name] = jax.ShapeDtypeStruct(shape, spec.dtype.as_numpy_dtype)
+    specs = {
+        name: jax.ShapeDtypeStruct((batch_size or spec.shape[0], *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+        for name, spec in dataset.element_spec.items()
+    }
     return get_zeros_batch_like_spec(specs)
 
 

@@ -27,6 +27,7 @@ from t5x.checkpoint_utils import (  # noqa: F401  (public names of this module)
 )
 from t5x.restoring import FallbackState, read_whole, restore_state_dict
 
+Transformations = Sequence[Callable[..., Any]]
 _STATE_ITEM = "state"
 _DATASET_ITEM = "dataset"
 
@@ -112,13 +113,14 @@ def _cast_target(state_dict: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
     return {**state_dict, "target": jax.tree.map(cast, state_dict["target"])}
 
 
+@dataclasses.dataclass
 class OrbaxCheckpointManagerInterface:
     """Saves, finds, restores and prunes the checkpoints of one folder.
 
     Saving copies the arrays to host memory and writes them in the background; `wait_until_finished` or the next save
     waits. A folder gets its final name only when complete, so a killed process leaves nothing that looks whole.
 
-    Args:
+    Attributes:
       directory: folder of checkpoints.
       train_state: a train state, or its shapes.
       partitioner: gives each leaf its sharding.
@@ -132,46 +134,30 @@ class OrbaxCheckpointManagerInterface:
       force_keep_period: checkpoints at multiples of it are never removed.
     """
 
-    def __init__(
-        self,
-        directory: str,
-        train_state: Any,
-        partitioner: Any,
-        dataset_iterator: Any | None = None,
-        save_dtype: Any | None = None,
-        restore_dtype: Any | None = None,
-        keep: int | None = None,
-        period: int | None = 1,
-        checkpoint_steps: Sequence[int] | None = None,
-        keep_dataset_checkpoints: int | None = None,
-        force_keep_period: int | None = None,
-    ) -> None:
-        self._directory = os.path.abspath(os.fspath(directory))
-        self._train_state = train_state
-        self._partitioner = partitioner
-        self._dataset_iterator = dataset_iterator
-        self._save_dtype = save_dtype
-        self._restore_dtype = restore_dtype
-        self._keep = keep
-        self._period = period
-        self._checkpoint_steps = frozenset(checkpoint_steps or ())
-        self._keep_dataset_checkpoints = keep_dataset_checkpoints
-        self._force_keep_period = force_keep_period
+    directory: str
+    train_state: Any
+    partitioner: Any
+    dataset_iterator: Any | None = None
+    save_dtype: Any | None = None
+    restore_dtype: Any | None = None
+    keep: int | None = None
+    period: int | None = 1
+    checkpoint_steps: Sequence[int] | None = None
+    keep_dataset_checkpoints: int | None = None
+    force_keep_period: int | None = None
+
+    def __post_init__(self) -> None:
+        self.directory = os.path.abspath(os.fspath(self.directory))
         self._checkpointer: ocp.AsyncCheckpointer | None = None
         self._prunable = False
 
-    @property
-    def directory(self) -> str:
-        """Folder of checkpoints."""
-        return self._directory
-
     def all_steps(self) -> list[int]:
         """Ascending steps of the complete checkpoints."""
-        return all_steps(self._directory)
+        return all_steps(self.directory)
 
     def latest_step(self) -> int | None:
         """Newest complete step, or None."""
-        return latest_step(self._directory)
+        return latest_step(self.directory)
 
     def should_save(self, step: int) -> bool:
         """Whether the save policy asks for a checkpoint at a step.
@@ -182,11 +168,9 @@ class OrbaxCheckpointManagerInterface:
         Returns:
           True at multiples of the period and at `checkpoint_steps`.
         """
-        return bool(self._period and step % self._period == 0) or step in self._checkpoint_steps
+        return bool(self.period and step % self.period == 0) or step in (self.checkpoint_steps or ())
 
-    def save(
-        self, train_state: Any, state_transformation_fns: Sequence[Callable[..., Any]] = (), force: bool = True
-    ) -> bool:
+    def save(self, train_state: Any, state_transformation_fns: Transformations = (), force: bool = True) -> bool:
         """Starts to write a checkpoint; returns once the arrays have been copied.
 
         Args:
@@ -201,22 +185,22 @@ class OrbaxCheckpointManagerInterface:
         if not force and not self.should_save(step):
             return False
         self.wait_until_finished()
-        if checkpoint_utils.is_complete(get_checkpoint_dir(self._directory, step)):
+        if checkpoint_utils.is_complete(get_checkpoint_dir(self.directory, step)):
             logging.info("Checkpoint of step %d exists already; not saved again.", step)
             return False
         state_dict = train_state.state_dict()
         infos = traverse_util.unflatten_dict(dict.fromkeys(traverse_util.flatten_dict(state_dict)))
         for fn in state_transformation_fns:
             state_dict, infos = fn(state_dict, infos)
-        if self._save_dtype is not None:
-            state_dict = _cast_target(state_dict, self._save_dtype)
+        if self.save_dtype is not None:
+            state_dict = _cast_target(state_dict, self.save_dtype)
         if self._checkpointer is None:
             self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         items = {
             _STATE_ITEM: ocp.args.PyTreeSave(jax.tree.map(jnp.asarray, state_dict)),
-            _DATASET_ITEM: DatasetArgs(self._dataset_iterator),
+            _DATASET_ITEM: DatasetArgs(self.dataset_iterator),
         }
-        self._checkpointer.save(get_checkpoint_dir(self._directory, step), args=ocp.args.Composite(**items))
+        self._checkpointer.save(get_checkpoint_dir(self.directory, step), args=ocp.args.Composite(**items))
         self._prunable = True
         return True
 
@@ -232,25 +216,25 @@ class OrbaxCheckpointManagerInterface:
 
     def _prune(self) -> None:
         steps = [s for s in self.all_steps() if not checkpoint_utils.is_pinned_checkpoint(self._path(s))]
-        if self._keep_dataset_checkpoints is not None:
-            for step in steps[: -self._keep_dataset_checkpoints]:
+        if self.keep_dataset_checkpoints is not None:
+            for step in steps[: -self.keep_dataset_checkpoints]:
                 checkpoint_utils.remove_dataset_checkpoint(os.path.join(self._path(step), _DATASET_ITEM))
-        if self._keep is None:
+        if self.keep is None:
             return
-        candidates = [s for s in steps if not (self._force_keep_period and s % self._force_keep_period == 0)]
-        for step in candidates[: -self._keep]:
+        candidates = [s for s in steps if not (self.force_keep_period and s % self.force_keep_period == 0)]
+        for step in candidates[: -self.keep]:
             logging.info("Removing checkpoint %s.", self._path(step))
             checkpoint_utils.remove_checkpoint_dir(self._path(step))
 
     def _path(self, step: int) -> str:
-        return get_checkpoint_dir(self._directory, step)
+        return get_checkpoint_dir(self.directory, step)
 
     def restore(
         self,
         step: int | None = None,
         path: str | None = None,
         fallback_state: FallbackState = None,
-        state_transformation_fns: Sequence[Callable[..., Any]] = (),
+        state_transformation_fns: Transformations = (),
         lazy_parameters: bool = False,
         is_resuming: bool = False,
     ) -> Any:
@@ -274,19 +258,19 @@ class OrbaxCheckpointManagerInterface:
         del lazy_parameters
         self.wait_until_finished()
         if path is None:
-            path = find_checkpoint(self._directory, step)
+            path = find_checkpoint(self.directory, step)
         get_step_from_checkpoint_dir(path)  # refuses other names
         state_dict = restore_state_dict(
             path,
-            target=self._train_state.state_dict(),
-            specs=self._partitioner.get_mesh_axes(self._train_state).state_dict(),
-            mesh=self._partitioner.mesh,
-            restore_dtype=self._restore_dtype,
+            target=self.train_state.state_dict(),
+            specs=self.partitioner.get_mesh_axes(self.train_state).state_dict(),
+            mesh=self.partitioner.mesh,
+            restore_dtype=self.restore_dtype,
             fallback_state=fallback_state,
             state_transformation_fns=state_transformation_fns,
             is_resuming=is_resuming,
         )
-        return self._train_state.restore_state(state_dict)
+        return self.train_state.restore_state(state_dict)
 
     def restore_dataset(self, path: str) -> bool:
         """Moves the data iterator to the position stored in a checkpoint.
@@ -297,9 +281,9 @@ class OrbaxCheckpointManagerInterface:
         Returns:
           False when there is no iterator or the checkpoint stores no position.
         """
-        if self._dataset_iterator is None or read_dataset_position(path) is None:
+        if self.dataset_iterator is None or read_dataset_position(path) is None:
             return False
-        DatasetCheckpointHandler().restore(os.path.join(path, _DATASET_ITEM), DatasetArgs(self._dataset_iterator))
+        DatasetCheckpointHandler().restore(os.path.join(path, _DATASET_ITEM), DatasetArgs(self.dataset_iterator))
         return True
 
     def close(self) -> None:
@@ -335,25 +319,19 @@ class Checkpointer(OrbaxCheckpointManagerInterface):
         super().__init__(checkpoints_dir, train_state, partitioner, dataset_iterator, save_dtype=save_dtype, **options)
 
     def save(
-        self,
-        train_state: Any,
-        state_transformation_fns: Sequence[Callable[..., Any]] = (),
-        *,
-        concurrent_gb: int = 128,
-        force: bool = True,
+        self, train_state: Any, state_transformation_fns: Transformations = (), force: bool = True, **ignored: Any
     ) -> bool:
         """Writes a checkpoint and waits for it.
 
         Args:
           train_state: the state to save.
           state_transformation_fns: see `OrbaxCheckpointManagerInterface.save`.
-          concurrent_gb: accepted for compatibility.
           force: see `OrbaxCheckpointManagerInterface.save`.
+          **ignored: accepted for compatibility, such as `concurrent_gb`.
 
         Returns:
           False when the step exists already.
         """
-        del concurrent_gb
         saved = super().save(train_state, state_transformation_fns, force)
         self.wait_until_finished()
         return saved
@@ -362,7 +340,7 @@ class Checkpointer(OrbaxCheckpointManagerInterface):
 def load_t5x_checkpoint(
     path: str,
     step: int | None = None,
-    state_transformation_fns: Sequence[Callable[..., Any]] = (),
+    state_transformation_fns: Transformations = (),
     remap: bool = True,
     restore_dtype: Any | None = None,
     lazy_parameters: bool = False,

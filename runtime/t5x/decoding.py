@@ -10,7 +10,7 @@ Dimension letters: B batch, K decodes (beams) per example, T length, V vocabular
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax
@@ -26,15 +26,15 @@ from t5x import binary_search
 Array = jax.Array
 PyTree = Any
 
+# Stands for a log-probability of minus infinity in sums that must stay finite.
 NEG_INF = -1e7
-"""Stands for a log-probability of minus infinity in sums that must stay finite."""
 
+# At and below this temperature the most likely token is taken.
 MIN_TEMPERATURE = 1e-4
-"""At and below this temperature the most likely token is taken."""
 
 _INDEX_NAMES = frozenset({"cache_index"})
+# Cache entries without a decode axis. Kept cross-attention keys and values stay one per example (ours).
 _NEVER_MAPPED = frozenset({"cached_bias", "position_embedder_index", "kept_key", "kept_value"})
-"""Cache entries without a decode axis. Kept cross-attention keys and values stay one per example (ours)."""
 
 
 @flax.struct.dataclass
@@ -465,11 +465,11 @@ def beam_search(
     start = jnp.zeros((batch,), jnp.int32) if initial_index is None else jnp.asarray(initial_index, jnp.int32)
     state = beam_init(batch, beams, length, cache, cache_offset)
     if initial_index is not None:
+        # Prefilled caches count per row, so their index is expanded like the rest.
+        offset = lambda x: cache_offset if x.ndim > 1 else 0  # noqa: E731
+        expanded = cache_map(lambda x: flat_batch_beam_expand(x, beams, offset(x)), cache, apply_to_index=True)
         written = jnp.where(columns[None, :] <= start[:, None], prompt, 0)
-        state = state.replace(live_seqs=add_beam_dim(written, beams))
-        if beams > 1:
-            expand = functools.partial(flat_batch_beam_expand, beam_size=beams)
-            state = state.replace(cache=_map_index(expand, state.cache))
+        state = state.replace(live_seqs=add_beam_dim(written, beams), cache=expanded)
 
     def going_on(state: BeamState) -> Array:
         within = jnp.any(state.cur_index + start < length)
@@ -556,11 +556,3 @@ def beam_search(
     sequences = jnp.where(any_finished[:, None, None], final.finished_seqs, final.live_seqs)
     scores = jnp.where(any_finished[:, None], final.finished_scores, final.live_logprobs)
     return sequences[:, :, 1:], scores
-
-
-def _map_index(fn: Callable[[Array], Array], cache: Mapping) -> PyTree:
-    """Maps `fn` over the `cache_index` entries that have a row per example."""
-    flat = traverse_util.flatten_dict(flax.core.unfreeze(cache) if isinstance(cache, FrozenDict) else cache)
-    mapped = {k: fn(v) if k[-1] in _INDEX_NAMES and v.ndim else v for k, v in flat.items()}
-    nested = traverse_util.unflatten_dict(mapped)
-    return FrozenDict(nested) if isinstance(cache, FrozenDict) else nested

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from absl import app, flags, logging
+from absl import logging
 
 from t5x import checkpoint_utils, gin_utils, models, utils
 
@@ -18,7 +18,7 @@ class InferenceEvaluator:
 
     Args:
       infer_eval_dataset_cfg: tasks, split, lengths and batch size.
-      inference_evaluator_cls: constructor of the SeqIO evaluator.
+      inference_evaluator_cls: constructor of the SeqIO evaluator; None takes `seqio.Evaluator`.
       model: the model.
       partitioner: mesh and placement.
       log_dir: results go to `<log_dir>/inference_eval`; None writes none.
@@ -31,12 +31,14 @@ class InferenceEvaluator:
     def __init__(
         self,
         infer_eval_dataset_cfg: utils.DatasetConfig,
-        inference_evaluator_cls: utils.EvaluatorConstructor,
+        inference_evaluator_cls: utils.EvaluatorConstructor | None,
         model: models.BaseModel,
         partitioner: Any,
         log_dir: str | None = None,
         verify_matching_vocabs_fn: Callable[..., None] | None = utils.verify_matching_vocabs,
     ) -> None:
+        import seqio
+
         cfg = infer_eval_dataset_cfg
         if cfg.module:
             utils.import_module(cfg.module)
@@ -48,7 +50,7 @@ class InferenceEvaluator:
         self._future: Any = None
         self._infer_fns: dict[str, Callable[..., Any]] = {}
         options = {"log_dir": os.path.join(log_dir, "inference_eval")} if log_dir else {"logger_cls": ()}
-        self._evaluator = inference_evaluator_cls(
+        self._evaluator = (inference_evaluator_cls or seqio.Evaluator)(
             mixture_or_task_name=cfg.mixture_or_task_name,
             feature_converter=model.FEATURE_CONVERTER_CLS(pack=False),
             eval_split=cfg.split,
@@ -58,20 +60,13 @@ class InferenceEvaluator:
             use_memory_cache=cfg.use_memory_cache,
             **options,
         )
-        self._replace_tensorboard_loggers()
+        if importlib.util.find_spec("tensorboard") is None:
+            from t5x import event_logger  # writes scalars without that package, which `tf.summary.scalar` needs
 
-    def _replace_tensorboard_loggers(self) -> None:
-        """Lets scalars be written without the `tensorboard` package, which `tf.summary.scalar` needs."""
-        if importlib.util.find_spec("tensorboard") is not None or not getattr(self._evaluator, "_loggers", ()):
-            return
-        import seqio
-
-        from t5x import event_logger
-
-        self._evaluator._loggers = tuple(
-            event_logger.EventFileLogger(log.output_dir) if type(log) is seqio.TensorBoardLogger else log
-            for log in self._evaluator._loggers
-        )
+            self._evaluator._loggers = tuple(
+                event_logger.EventFileLogger(log.output_dir) if type(log) is seqio.TensorBoardLogger else log
+                for log in getattr(self._evaluator, "_loggers", ())
+            )
 
     @property
     def eval_tasks(self) -> Sequence[Any]:
@@ -171,11 +166,7 @@ def evaluate(
     checkpoint_utils.require_mounted(output_dir, "evaluate.output_dir")
     jax.monitoring.record_event("/jax/t5x/evaluate/beacon")
     utils.hide_gpus_from_tensorflow()
-    import seqio
-
-    evaluator = InferenceEvaluator(
-        dataset_cfg, inference_evaluator_cls or seqio.Evaluator, model, partitioner, log_dir=output_dir
-    )
+    evaluator = InferenceEvaluator(dataset_cfg, inference_evaluator_cls, model, partitioner, log_dir=output_dir)
     try:
         if not evaluator.eval_tasks:
             name = dataset_cfg.mixture_or_task_name
@@ -195,7 +186,7 @@ def evaluate(
             raise ValueError(f"No checkpoint to evaluate: {restore_checkpoint_cfg.path!r} holds none.")
         task = dataset_cfg.mixture_or_task_name
         record = os.path.join(output_dir, f"eval.{task if isinstance(task, str) else task.name}.ckpt")
-        done = _read_lines(record) if cfg.mode == "all" else []
+        done = read_lines(record) if cfg.mode == "all" else []
         results = {}
         for path in paths:
             if path in done:
@@ -204,7 +195,7 @@ def evaluate(
             one = dataclasses.replace(cfg, path=path, mode="specific")
             state = initializer.from_checkpoint([one], init_rng=as_key(fallback_init_rng))
             results[path] = evaluator.evaluate(state, initializer.train_state_axes).result()
-            if jax.process_index() == 0 and path not in _read_lines(record):
+            if jax.process_index() == 0 and path not in read_lines(record):
                 with open(record, "a", encoding="utf-8") as file:
                     file.write(f"{path}\n")
         return results
@@ -224,7 +215,8 @@ def as_key(seed_or_key: Any) -> jax.Array | None:
     return jax.random.PRNGKey(seed_or_key) if isinstance(seed_or_key, int) else seed_or_key
 
 
-def _read_lines(path: str) -> list[str]:
+def read_lines(path: str) -> list[str]:
+    """Lines of a text file, without their ends; none when there is no such file."""
     if not os.path.exists(path):
         return []
     with open(path, encoding="utf-8") as file:
@@ -232,19 +224,4 @@ def _read_lines(path: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    FLAGS = flags.FLAGS
-    gin_utils.define_common_flags()
-
-    def main(argv: Sequence[str]) -> None:
-        """Parses the configuration and evaluates."""
-        if len(argv) > 1:
-            raise app.UsageError(f"Too many arguments: {argv[1:]}. Bindings are written --gin.NAME=VALUE.")
-        if FLAGS.tfds_data_dir:
-            import seqio
-
-            seqio.set_tfds_data_dir_override(FLAGS.tfds_data_dir)
-        entry_point = gin_utils.configurable_once(evaluate)
-        gin_utils.parse_gin_flags(FLAGS.gin_search_paths, FLAGS.gin_file, FLAGS.gin_bindings)
-        entry_point()
-
-    gin_utils.run(main)
+    gin_utils.run_entry_point(evaluate)

@@ -1,7 +1,7 @@
 """A SeqIO logger that writes TensorBoard scalars and texts without the `tensorboard` package."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,22 +23,14 @@ class EventFileLogger(seqio.Logger):
         super().__init__(output_dir)
         self._summary_writers: dict[str, event_writer.EventWriter] = {}
 
-    def __call__(
-        self,
-        task_name: str,
-        step: int | None,
-        metrics: Mapping[str, seqio_metrics.MetricValue],
-        dataset: Any,
-        inferences: Mapping[str, Sequence[Any]] | None,
-        targets: Sequence[Any] | None,
-    ) -> None:
+    def __call__(self, task_name: str, step: int | None, metrics: Mapping[str, Any], **unused: Any) -> None:
         """Writes the metrics of one task at one step.
 
         Args:
           task_name: name of the task.
           step: step of the evaluated state; None stands for -1.
           metrics: name to value.
-          dataset, inferences, targets: not used.
+          **unused: data set, inferences and targets.
         """
         if task_name not in self._summary_writers:
             self._summary_writers[task_name] = event_writer.EventWriter(os.path.join(self.output_dir, task_name))

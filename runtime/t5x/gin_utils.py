@@ -1,16 +1,11 @@
-"""The gin command line: rewriting, parsing, checking and summarising configurations.
+"""The gin command line: rewriting, parsing, checking and summarising configurations."""
 
-Besides T5X's own names this module offers `as_main`, `configurable_once` and `parse_for`, with which another program
-runs an entry point such as `t5x.train.train` in its own process, from the gin files the command line would take.
-"""
-
-import contextlib
 import difflib
 import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,9 +14,11 @@ from absl import app, flags, logging
 
 import gin
 
+# Entry points of this group offer folders of gin files, see `_installed_search_paths`.
 SEARCH_PATHS_GROUP = "t5x.gin_search_paths"
 
-_MACRO_BINDING = re.compile(r"^\s*(?P<name>[A-Za-z_][\w/]*)\s*=")
+_BINDING = re.compile(r"^\s*(?P<name>[A-Za-z_][\w/]*)\s*=", re.MULTILINE)
+_REQUIREMENT = re.compile(_BINDING.pattern + r"\s*%gin\.REQUIRED\b", re.MULTILINE)
 
 
 def rewrite_gin_args(args: Sequence[str]) -> list[str]:
@@ -82,34 +79,54 @@ def _is_required_marker(value: Any) -> bool:
     return isinstance(value, gin.config.ConfigurableReference) and value.scopes == ["gin.REQUIRED"]
 
 
-def check_macros(command_line_bindings: Sequence[str] = ()) -> None:
-    """Checks that every required macro has a value and that every macro given on the command line is read.
+def _texts(parsed: Iterable[Any]) -> Iterator[str]:
+    """Texts of gin files that were parsed, and of those they include."""
+    for file in parsed:
+        paths = [os.path.join(prefix, file.filename) for prefix in gin.config._LOCATION_PREFIXES]
+        with open(next(filter(os.path.isfile, paths)), encoding="utf-8") as stream:
+            yield stream.read()
+        yield from _texts(file.includes)
 
-    Gin itself accepts a misspelt macro in silence, and names a missing one only beside a dump of the configuration.
+
+def _with_near_names(names: Iterable[str], known: Iterable[str]) -> str:
+    near = {name: difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6) for name in names}
+    return ", ".join(f"{n} (did you mean {' or '.join(near[n])}?)" if near[n] else n for n in sorted(names))
+
+
+def check_macros(command_line_bindings: Sequence[str] = (), required: Iterable[str] = ()) -> None:
+    """Checks that required macros have a value and that every macro given on the command line is read.
+
+    Gin itself accepts a misspelt macro in silence, and names a missing one only beside a dump of the configuration. An
+    unread macro of a file, which may serve several programs, is only warned of.
 
     Args:
       command_line_bindings: the bindings given after all files, as `NAME = VALUE`.
+      required: macros that some file declares as `%gin.REQUIRED`; they must not be None.
 
     Raises:
-      ValueError: naming the macros that are missing, or unread together with near names.
+      ValueError: naming the macros that are missing, None, or unread together with near names.
     """
     bound, read = _macros()
-    given = {m["name"] for b in command_line_bindings for line in b.splitlines() if (m := _MACRO_BINDING.match(line))}
-    unread = sorted(given - read)
-    if unread:
-        hints = []
-        for name in unread:
-            near = difflib.get_close_matches(name, sorted(read), n=3, cutoff=0.6)
-            hints.append(f"{name} (did you mean {' or '.join(near)}?)" if near else name)
+    unread = set(bound) - read
+    given = {match["name"] for binding in command_line_bindings for match in _BINDING.finditer(binding)}
+    if unread & given:
         raise ValueError(
-            f"No binding reads the macro {', '.join(hints)} given on the command line, so it would have no effect. "
-            f"Macros that are read: {', '.join(sorted(read))}."
+            f"No binding reads the macro {_with_near_names(unread & given, read)} given on the command line, so it "
+            f"would have no effect. Macros that are read: {', '.join(sorted(read))}."
         )
-    missing = sorted({name for name, value in bound.items() if _is_required_marker(value)} | (read - set(bound)))
+    if unread:
+        logging.warning("Macros that no binding reads: %s.", _with_near_names(unread, read))
+    missing = sorted(name for name in read if name not in bound or _is_required_marker(bound[name]))
     if missing:
         raise ValueError(
             f"Required macro{'s' if len(missing) > 1 else ''} not set: {', '.join(missing)}. Set each in a gin file or "
             f"on the command line, for example --gin.{missing[0]}=VALUE (strings need inner quotes: \"'text'\")."
+        )
+    empty = sorted(name for name in read & set(required) if bound[name] is None)
+    if empty:
+        raise ValueError(
+            f"Required macro{'s' if len(empty) > 1 else ''} set to None: {', '.join(empty)}. Give a value; where none "
+            f"is wanted, say so: [] as INITIAL_CHECKPOINT_PATH starts from scratch."
         )
 
 
@@ -138,45 +155,13 @@ def parse_gin_flags(
         if path not in gin.config._LOCATION_PREFIXES:
             gin.add_config_file_search_path(path)
     bindings = list(gin_bindings or [])
-    gin.parse_config_files_and_bindings(
+    parsed = gin.parse_config_files_and_bindings(
         list(gin_files or []), bindings, finalize_config=False, skip_unknown=skip_unknown
     )
     if finalize_config:
-        check_macros(bindings)
+        check_macros(bindings, {match["name"] for text in _texts(parsed) for match in _REQUIREMENT.finditer(text)})
         gin.finalize()
     logging.info("Gin configuration:\n%s", gin.config_str())
-
-
-def configurable_once(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Registers `fn` with gin unless it is registered already, and returns its configurable version.
-
-    Args:
-      fn: the function itself, not a wrapper made by gin.
-
-    Returns:
-      The wrapper that takes its arguments from the gin configuration.
-    """
-    known = gin.config._inverse_lookup(fn)
-    return known.wrapper if known is not None else gin.configurable(fn)
-
-
-@contextlib.contextmanager
-def as_main(module: ModuleType) -> Iterator[None]:
-    """Makes `import __main__ as ...` inside gin files mean `module` while the block runs.
-
-    Run configurations bind their entry point through `__main__`, as it is with `python -m t5x.train`. A program that
-    calls an entry point in its own process parses the files inside this block; afterwards its own `__main__` is back.
-    Not safe for use from two threads at once.
-
-    Args:
-      module: the entry point's module, such as `t5x.train`.
-    """
-    real = sys.modules["__main__"]
-    sys.modules["__main__"] = module
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = real
 
 
 def parse_for(
@@ -186,8 +171,12 @@ def parse_for(
     gin_files: Sequence[str] = (),
     gin_bindings: Sequence[str] = (),
     gin_search_paths: Sequence[str] = (".",),
+    finalize_config: bool = True,
 ) -> Callable[..., Any]:
     """Clears gin, parses a configuration as the command `python -m MODULE` would, and returns its entry point.
+
+    Run configurations bind their entry point through `__main__`, so the module stands in for that while they are
+    parsed. Not safe for use from two threads at once.
 
     Args:
       module: `t5x.train`, `t5x.eval` or `t5x.infer`.
@@ -195,6 +184,7 @@ def parse_for(
       gin_files: as `--gin_file`.
       gin_bindings: as `--gin_bindings`, `NAME = VALUE`.
       gin_search_paths: as `--gin_search_paths`.
+      finalize_config: see `parse_gin_flags`.
 
     Returns:
       The configured function, to be called without arguments before the next `parse_for`.
@@ -203,9 +193,14 @@ def parse_for(
       ValueError: see `parse_gin_flags`.
     """
     gin.clear_config()
-    with as_main(module):
-        entry_point = configurable_once(getattr(module, function_name))
-        parse_gin_flags(gin_search_paths, gin_files, gin_bindings)
+    function = getattr(module, function_name)
+    known = gin.config._inverse_lookup(function)
+    entry_point = gin.configurable(function) if known is None else known.wrapper
+    real, sys.modules["__main__"] = sys.modules["__main__"], module
+    try:
+        parse_gin_flags(gin_search_paths, gin_files, gin_bindings, finalize_config=finalize_config)
+    finally:
+        sys.modules["__main__"] = real
     return entry_point
 
 
@@ -245,20 +240,6 @@ def summarize_gin_config(model_dir: str, summary_writer: Any | None, step: int) 
         summary_writer.flush()
 
 
-def define_common_flags(default_search_paths: Sequence[str] = (".",)) -> None:
-    """Defines the flags that train, eval and infer share; called only by a module that is being run as a program.
-
-    Args:
-      default_search_paths: default of `--gin_search_paths`.
-    """
-    flags.DEFINE_multi_string("gin_file", None, "Gin configuration file; may be given several times, later ones win.")
-    flags.DEFINE_multi_string(
-        "gin_bindings", [], "A single binding, applied after all files. See also --gin.NAME=VALUE."
-    )
-    flags.DEFINE_list("gin_search_paths", list(default_search_paths), "Folders in which gin files are looked for.")
-    flags.DEFINE_string("tfds_data_dir", None, "Folder used for every TFDS data set in place of the registered one.")
-
-
 def run(main: Callable[[Sequence[str]], Any]) -> None:
     """Runs `main` under absl after rewriting `--gin.NAME=VALUE` arguments.
 
@@ -267,6 +248,46 @@ def run(main: Callable[[Sequence[str]], Any]) -> None:
     """
     jax.config.parse_flags_with_absl()
     app.run(main, flags_parser=lambda args: app.parse_flags_with_usage(rewrite_gin_args(args)))
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX's own settings name a folder or an empty one."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir is not None:
+        return
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "t5x", "compiled"))
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def run_entry_point(
+    function: Callable[..., Any], prepare: Callable[[flags.FlagValues], Sequence[str] | None] = lambda flag_values: None
+) -> None:
+    """The program behind `python -m t5x.train`, `.eval` and `.infer`: flags, configuration, call.
+
+    Args:
+      function: the entry point, called without arguments once gin is configured.
+      prepare: called with the flags before gin is; may return further bindings.
+    """
+    flags.DEFINE_multi_string("gin_file", None, "Gin configuration file; may be given several times, later ones win.")
+    flags.DEFINE_multi_string("gin_bindings", [], "A binding, applied after all files; also --gin.NAME=VALUE.")
+    flags.DEFINE_list("gin_search_paths", ["."], "Folders in which gin files are looked for.")
+    flags.DEFINE_string("tfds_data_dir", None, "Folder used for every TFDS data set in place of the registered one.")
+
+    def main(argv: Sequence[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"Too many arguments: {argv[1:]}. Bindings are written --gin.NAME=VALUE.")
+        use_compilation_cache()
+        given = flags.FLAGS
+        bindings = [*given.gin_bindings, *(prepare(given) or ())]
+        if given.tfds_data_dir:
+            import seqio
+
+            seqio.set_tfds_data_dir_override(given.tfds_data_dir)
+        entry_point = gin.configurable(function)
+        parse_gin_flags(given.gin_search_paths, given.gin_file, bindings)
+        entry_point()
+
+    run(main)
 
 
 def sum_fn(var1: float, var2: float) -> float:

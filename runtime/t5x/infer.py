@@ -6,22 +6,20 @@ import hashlib
 import itertools
 import json
 import os
+import pathlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
 from t5x import checkpoint_utils, gin_utils, models, utils
-from t5x.eval import as_key
+from t5x.eval import as_key, read_lines
 
-_METHODS = {
-    "predict": "predict_batch",
-    "predict_with_aux": "predict_batch_with_aux",
-    "score": "score_batch",
-}
+_METHODS = {"predict": "predict_batch", "predict_with_aux": "predict_batch_with_aux", "score": "score_batch"}
 
 
 class ExampleChunk(list):
@@ -32,31 +30,22 @@ class ExampleChunk(list):
         return iter(self)
 
 
-def _decoded(tokens: Any, vocabulary: Any) -> Any:
-    """Text of one sequence of ids, or of each of several."""
+def _per_sequence(fn: Callable[[list[int]], Any], tokens: Any) -> Any:
+    """`fn` of one sequence of ids, or of each of several."""
     if len(tokens) and isinstance(tokens[0], (list, tuple, np.ndarray)):
-        return [_decoded(row, vocabulary) for row in tokens]
-    return vocabulary.decode([int(token) for token in tokens])
+        return [_per_sequence(fn, row) for row in tokens]
+    return fn([int(token) for token in tokens])
 
 
-def _until_padding(tokens: Any) -> Any:
-    if len(tokens) and isinstance(tokens[0], (list, tuple, np.ndarray)):
-        return [_until_padding(row) for row in tokens]
-    return list(itertools.takewhile(lambda token: token != 0, (int(token) for token in tokens)))
+def _until_padding(tokens: list[int]) -> list[int]:
+    return list(itertools.takewhile(lambda token: token != 0, tokens))
 
 
 def _input_fields(example: Mapping[str, Any], include_all_inputs: bool, fields: Sequence[str] | None) -> dict[str, Any]:
-    if include_all_inputs:
-        chosen = list(example)
-    elif fields is not None:
-        chosen = [name for name in fields if name in example]
-    else:
-        chosen = [name for name in example if name.endswith("_pretokenized")]
-    return {name: _text(example[name]) for name in chosen}
-
-
-def _text(value: Any) -> Any:
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    if fields is None:
+        fields = [name for name in example if include_all_inputs or name.endswith("_pretokenized")]
+    chosen = {name: example[name] for name in fields if name in example}
+    return {name: value.decode("utf-8") if isinstance(value, bytes) else value for name, value in chosen.items()}
 
 
 def write_inferences_to_file(
@@ -104,9 +93,9 @@ def write_inferences_to_file(
             if mode == "score":
                 line["score"] = output
             else:
-                line["prediction"] = output if vocabulary is None else _decoded(output, vocabulary)
+                line["prediction"] = output if vocabulary is None else _per_sequence(vocabulary.decode, output)
                 if output_ids:
-                    line["prediction_tokens"] = _until_padding(output)
+                    line["prediction_tokens"] = _per_sequence(_until_padding, output)
             if aux:
                 line["aux"] = jax.tree.map(lambda v, i=index: v[i], dict(aux), is_leaf=lambda v: isinstance(v, list))
             file.write(encode(line))
@@ -126,22 +115,13 @@ def merge_chunks_to_file(output_dir: str, output_fname: str, tmp_dir: str, step:
       step: accepted for compatibility.
     """
     del step
-    chunks = sorted(
-        name
-        for name in os.listdir(tmp_dir)
-        if name.startswith(f"{output_fname}-chunk") and name.rsplit("-chunk", 1)[1].isdigit()
-    )
+    chunks = [name for name in os.listdir(tmp_dir) if re.fullmatch(re.escape(output_fname) + r"-chunk\d+", name)]
     whole = os.path.join(tmp_dir, f"{output_fname}.merging")
     with open(whole, "wb") as out:
-        for name in chunks:
+        for name in sorted(chunks):
             with open(os.path.join(tmp_dir, name), "rb") as part:
                 shutil.copyfileobj(part, out)
     os.replace(whole, os.path.join(output_dir, output_fname))
-
-
-def _touch(path: str) -> None:
-    with open(path, "w", encoding="utf-8"):
-        pass
 
 
 def infer(
@@ -260,16 +240,9 @@ def infer(
         tmp_dir = os.path.join(output_dir, f"tmp-{task.name.replace('/', '_')}-{shard_id:05d}-of-{num_shards:05d}")
         chunk_examples = checkpoint_period * dataset_cfg.batch_size
         # What must be the same for old chunks to be worth keeping.
-        identity = {
-            "mode": mode,
-            "checkpoint": os.path.abspath(paths[0]),
-            "dtype": cfg.dtype,
-            "chunk_examples": chunk_examples,
-            "split": dataset_cfg.split,
-            "seed": dataset_cfg.seed,
-            "shuffle": dataset_cfg.shuffle,
-            "task_feature_lengths": dict(dataset_cfg.task_feature_lengths or {}),
-        }
+        read = ("split", "seed", "shuffle", "task_feature_lengths")
+        identity = {"mode": mode, "checkpoint": os.path.abspath(paths[0]), "dtype": cfg.dtype}
+        identity |= {"chunk_examples": chunk_examples, **{name: getattr(dataset_cfg, name) for name in read}}
         _prepare_tmp_dir(tmp_dir, identity)
         step = int(utils.get_local_data(train_state.step))
         _infer_task(
@@ -284,7 +257,7 @@ def infer(
         if jax.process_index() == 0:
             if merge_chunked_results:
                 merge_fn(output_dir, names[task.name], tmp_dir, step)
-            _touch(_completed(output_dir, names[task.name]))
+            pathlib.Path(_completed(output_dir, names[task.name])).touch()
             if merge_chunked_results:
                 shutil.rmtree(tmp_dir)
 
@@ -313,15 +286,10 @@ def _prepare_tmp_dir(tmp_dir: str, identity: Mapping[str, Any]) -> None:
     """Keeps the chunks of an earlier process if they were made in the same way, else clears them."""
     if jax.process_index() == 0:
         path = os.path.join(tmp_dir, "run.json")
-        text = json.dumps(identity, sort_keys=True)
-        if os.path.isdir(tmp_dir):
-            same = False
-            if os.path.isfile(path):
-                with open(path, encoding="utf-8") as file:
-                    same = file.read() == text
-            if not same:
-                logging.warning("Discarding %s: it was made with another configuration.", tmp_dir)
-                shutil.rmtree(tmp_dir)
+        text = json.dumps(identity, sort_keys=True, default=dict)
+        if os.path.isdir(tmp_dir) and read_lines(path) != [text]:
+            logging.warning("Discarding %s: it was made with another configuration.", tmp_dir)
+            shutil.rmtree(tmp_dir)
         os.makedirs(tmp_dir, exist_ok=True)
         with open(f"{path}.tmp", "w", encoding="utf-8") as file:
             file.write(text)
@@ -363,7 +331,7 @@ def _infer_task(
             examples = ExampleChunk(example for example, _ in chunk)
             write_chunk(f"{path}.tmp", ([output for _, output in indexed], aux), examples)
             os.replace(f"{path}.tmp", path)
-            _touch(f"{path}.COMPLETED")
+            pathlib.Path(f"{path}.COMPLETED").touch()
         logging.info("Chunk %d is complete (%d examples).", index, len(chunk))
 
 
@@ -423,23 +391,7 @@ def create_task_from_tfexample_file(
 
 
 if __name__ == "__main__":
-    FLAGS = flags.FLAGS
-    gin_utils.define_common_flags()
     flags.DEFINE_integer("shard_id", None, "Index of this job; overrides infer.shard_id.")
-
-    def main(argv: Sequence[str]) -> None:
-        """Parses the configuration and infers."""
-        if len(argv) > 1:
-            raise app.UsageError(f"Too many arguments: {argv[1:]}. Bindings are written --gin.NAME=VALUE.")
-        if FLAGS.tfds_data_dir:
-            import seqio
-
-            seqio.set_tfds_data_dir_override(FLAGS.tfds_data_dir)
-        entry_point = gin_utils.configurable_once(infer)
-        bindings = list(FLAGS.gin_bindings)
-        if FLAGS.shard_id is not None:
-            bindings.append(f"infer.shard_id = {FLAGS.shard_id}")
-        gin_utils.parse_gin_flags(FLAGS.gin_search_paths, FLAGS.gin_file, bindings)
-        entry_point()
-
-    gin_utils.run(main)
+    gin_utils.run_entry_point(
+        infer, lambda given: [] if given.shard_id is None else [f"infer.shard_id = {given.shard_id}"]
+    )

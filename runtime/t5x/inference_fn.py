@@ -2,9 +2,8 @@
 
 import collections
 import inspect
-import math
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,16 +16,10 @@ from t5x.batches import place_batch
 _IN_FLIGHT_BATCHES = 2
 
 
-class InferStepCallable(Protocol):
-    """A model's `predict_batch`, `predict_batch_with_aux` or `score_batch`."""
-
-    def __call__(self, params: Any, batch: Mapping[str, jax.Array], rng: jax.Array | None = None) -> Any: ...
-
-
-class InferFnCallable(Protocol):
-    """What `get_infer_fn` returns."""
-
-    def __call__(self, ds: Any, train_state: Any, rng: jax.Array | None = None) -> Any: ...
+# A model's `predict_batch`, `predict_batch_with_aux` or `score_batch`.
+InferStepCallable = Callable[..., Any]
+# What `get_infer_fn` returns.
+InferFnCallable = Callable[..., Any]
 
 
 def get_infer_fn(
@@ -76,10 +69,10 @@ def get_infer_fn(
         length = int(ds.cardinality().numpy())
         if length < 0:
             raise ValueError("Inference needs a data set of known length; cache it, or bind num_epochs=1.")
-        local_batch = batch_size // layout.num_shards
-        local = ds.shard(num_shards=layout.num_shards, index=layout.shard_id).batch(local_batch)
-        # Every process must run the same number of steps, also when its shard is a row shorter.
-        num_batches = math.ceil(length / batch_size)
+        # Filled up with copies of the first example, so that every process runs the same number of full batches.
+        filler = ds.take(1).map(lambda index, features: (-1 + 0 * index, features))
+        ds = ds.concatenate(filler.repeat(-length % batch_size))
+        local = ds.shard(layout.num_shards, layout.shard_id).batch(batch_size // layout.num_shards)
         pending: collections.deque = collections.deque()
         indices: list[np.ndarray] = []
         outputs: list[Any] = []
@@ -90,22 +83,9 @@ def get_infer_fn(
             indices.append(index[real])
             outputs.append(jax.tree.map(lambda x: np.asarray(x)[real], output))
 
-        template = None
-        batches = local.as_numpy_iterator()
-        for _ in range(num_batches):
-            index, features = next(batches, (np.zeros((0,), np.int64), None))
-            if features is None:
-                features = template if template is not None else _empty_features(ds)
-            template = jax.tree.map(lambda x: x[:0], features)
-            padding = local_batch - len(index)
-            placed = place_batch(
-                {
-                    **{name: _pad_rows(x, padding) for name, x in features.items()},
-                    # int32: the data set counts in int64, which JAX does not hold by default.
-                    "": np.concatenate([index.astype(np.int32), np.full((padding,), -1, np.int32)]),
-                },
-                partitioner,
-            )
+        for index, features in local.as_numpy_iterator():
+            # int32: the data set counts in int64, which JAX does not hold by default.
+            placed = place_batch({**features, "": index.astype(np.int32)}, partitioner)
             placed_index = placed.pop("")
             pending.append(partitioned(train_state, placed, rng, placed_index))
             if len(pending) > _IN_FLIGHT_BATCHES:
@@ -115,15 +95,6 @@ def get_infer_fn(
         return _ordered(indices, outputs, keep_aux_as_numpy)
 
     return infer_fn
-
-
-def _pad_rows(x: np.ndarray, padding: int) -> np.ndarray:
-    return np.pad(x, [(0, padding), *[(0, 0)] * (x.ndim - 1)]) if padding else x
-
-
-def _empty_features(ds: Any) -> dict[str, np.ndarray]:
-    _, specs = ds.element_spec
-    return {name: np.zeros((0, *spec.shape), spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
 
 
 def _rows(tree: Any, count: int) -> list[Any]:

@@ -9,18 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from flax import traverse_util
 
 from t5x import checkpoint_utils, checkpoints, state_utils
 from t5x import train_state as train_state_lib
 from t5x.run_configs import RestoreCheckpointConfig, SaveCheckpointConfig
 
+RestoreConfigs = Sequence[RestoreCheckpointConfig | None]
+# A model's `get_initial_variables(rng, input_shapes, input_types=None)`.
 InitFnCallable = Callable[..., Any]
-"""A model's `get_initial_variables(rng, input_shapes, input_types=None)`."""
 
 
 def get_first_valid_restore_config_and_paths(
-    restore_cfgs: Sequence[RestoreCheckpointConfig | None],
+    restore_cfgs: RestoreConfigs,
 ) -> tuple[RestoreCheckpointConfig | None, list[str]]:
     """Picks the first configuration that leads to a checkpoint.
 
@@ -52,13 +52,6 @@ def get_first_valid_restore_config_and_paths(
     return None, []
 
 
-def _transformations(cfg: RestoreCheckpointConfig) -> list[Callable[..., Any]]:
-    fns = list(cfg.state_transformation_fns)
-    if cfg.assignment_map:
-        fns.append(functools.partial(state_utils.apply_assignment_map, assignment_map=cfg.assignment_map))
-    return fns
-
-
 def create_orbax_checkpoint_manager(
     *,
     save_cfg: SaveCheckpointConfig | None = None,
@@ -85,13 +78,9 @@ def create_orbax_checkpoint_manager(
     cls = checkpoints.OrbaxCheckpointManagerInterface
     if save_cfg is not None:
         cls = save_cfg.checkpoint_manager_cls
-        options |= {
-            "save_dtype": save_cfg.dtype and jnp.dtype(save_cfg.dtype),
-            "keep": save_cfg.keep,
-            "period": save_cfg.period,
-            "checkpoint_steps": save_cfg.checkpoint_steps,
-            "keep_dataset_checkpoints": save_cfg.keep_dataset_checkpoints,
-        }
+        options["save_dtype"] = save_cfg.dtype and jnp.dtype(save_cfg.dtype)
+        for name in ("keep", "period", "checkpoint_steps", "keep_dataset_checkpoints"):
+            options[name] = getattr(save_cfg, name)
     elif restore_cfg is not None:
         cls = restore_cfg.checkpoint_manager_cls
     if restore_cfg is not None and restore_cfg.dtype:
@@ -118,11 +107,10 @@ def restore(
     """
     if not isinstance(restore_paths, str):
         return [restore(checkpoint_manager, path, restore_cfg, fallback_state) for path in restore_paths]
-    state = checkpoint_manager.restore(
-        path=restore_paths,
-        fallback_state=fallback_state,
-        state_transformation_fns=_transformations(restore_cfg),
-    )
+    fns = list(restore_cfg.state_transformation_fns)
+    if restore_cfg.assignment_map:
+        fns.append(functools.partial(state_utils.apply_assignment_map, assignment_map=restore_cfg.assignment_map))
+    state = checkpoint_manager.restore(path=restore_paths, fallback_state=fallback_state, state_transformation_fns=fns)
     if restore_cfg.restore_dataset:
         checkpoint_manager.restore_dataset(restore_paths)
     return state
@@ -186,21 +174,18 @@ class TrainStateInitializer:
 
         def some(names: frozenset[str]) -> dict[str, Any]:
             def pick(state: Any) -> dict[str, Any]:
-                flat = traverse_util.flatten_dict(state.state_dict(), sep="/")
+                flat = state_utils.flatten_state_dict(state.state_dict())
                 return {name: flat[name] for name in sorted(names & flat.keys())}
 
             fn = self._partitioner.partition(
                 lambda rng: pick(self._initialize(rng)), (None,), pick(self.train_state_axes)
             )
-            return traverse_util.unflatten_dict(fn(init_rng), sep="/")
+            return state_utils.unflatten_state_dict(fn(init_rng))
 
         return some
 
     def from_checkpoints(
-        self,
-        restore_cfgs: Sequence[RestoreCheckpointConfig | None],
-        ds_iter: Any | None = None,
-        init_rng: jax.Array | None = None,
+        self, restore_cfgs: RestoreConfigs, ds_iter: Any | None = None, init_rng: jax.Array | None = None
     ) -> Iterator[tuple[Any, str]]:
         """Restores every checkpoint that the first valid configuration names.
 
@@ -224,11 +209,7 @@ class TrainStateInitializer:
         return create_checkpoint_manager_and_restore(self, self._partitioner, cfg, path, init_rng, ds_iter=ds_iter)[0]
 
     def from_checkpoint(
-        self,
-        restore_cfgs: Sequence[RestoreCheckpointConfig | None],
-        *,
-        ds_iter: Any | None = None,
-        init_rng: jax.Array | None = None,
+        self, restore_cfgs: RestoreConfigs, *, ds_iter: Any | None = None, init_rng: jax.Array | None = None
     ) -> Any | None:
         """Restores the one checkpoint that the first valid configuration names.
 
@@ -251,11 +232,7 @@ class TrainStateInitializer:
         return self._from_path(cfg, paths[0], ds_iter, init_rng)
 
     def from_checkpoint_or_scratch(
-        self,
-        restore_cfgs: Sequence[RestoreCheckpointConfig | None],
-        *,
-        init_rng: jax.Array,
-        ds_iter: Any | None = None,
+        self, restore_cfgs: RestoreConfigs, *, init_rng: jax.Array, ds_iter: Any | None = None
     ) -> Any:
         """Restores the one checkpoint that is named, or else initialises a state.
 
@@ -347,12 +324,10 @@ def log_model_info(log_file: str | None, full_train_state: Any, partitioner: Any
     if jax.process_index() != 0:
         return
 
-    def flat(state: Any) -> dict[str, Any]:
-        return traverse_util.flatten_dict(state.state_dict(), sep="/")
-
-    shapes = flat(full_train_state)
-    names = flat(partitioner.get_logical_axes(full_train_state))
-    specs = flat(partitioner.get_mesh_axes(full_train_state))
+    axes, specs = partitioner.get_logical_axes(full_train_state), partitioner.get_mesh_axes(full_train_state)
+    shapes, names, specs = (
+        state_utils.flatten_state_dict(state.state_dict()) for state in (full_train_state, axes, specs)
+    )
 
     def line(name: str, label: str) -> str:
         shape = tuple(shapes[name].shape)
@@ -369,8 +344,7 @@ def log_model_info(log_file: str | None, full_train_state: Any, partitioner: Any
     logging.info(summary)
     if log_file is None:
         return
-    lines = [line(name, name.removeprefix("target/")) for name in target]
-    lines += [summary, ""]
+    lines = [line(name, name.removeprefix("target/")) for name in target] + [summary, ""]
     lines += [line(name, name) for name in sorted(shapes) if not name.startswith("target/")]
     os.makedirs(os.path.dirname(log_file) or ".", exist_ok=True)
     with open(log_file, "w", encoding="utf-8") as file:

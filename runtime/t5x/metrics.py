@@ -11,7 +11,6 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import clu.metrics as clu_metrics
-import clu.values as clu_values
 import flax
 import jax
 import jax.numpy as jnp
@@ -20,10 +19,6 @@ import numpy as np
 Array = jax.Array | np.ndarray
 Scalar = int | float | np.number | Array
 MetricsMap = MutableMapping[str, clu_metrics.Metric]
-
-_NO_DURATION = (
-    "`duration` is not set on {name}: call `replace_duration(seconds)` (or `set_time_metrics_duration`) first."
-)
 
 
 @flax.struct.dataclass
@@ -87,8 +82,27 @@ class AveragePerStep(Step):
         return self.total / self.steps
 
 
+class _WithDuration(clu_metrics.Metric):
+    """A metric whose `duration`, in seconds, is filled in on the host."""
+
+    def replace_duration(self, duration: Scalar) -> _WithDuration:
+        """Returns a copy with `duration` in seconds."""
+        return self.replace(duration=duration)
+
+    def _known_duration(self) -> Scalar:
+        if self.duration is None:
+            name = type(self).__name__
+            raise ValueError(f"`duration` is not set on {name}: call `replace_duration(seconds)` on it first.")
+        return self.duration
+
+    def _one_duration(self, other: _WithDuration) -> Scalar | None:
+        """The duration of two rates together: they may overlap, so only one of them may know its own."""
+        assert self.duration is None or other.duration is None, "Two rates with known durations cannot be merged."
+        return other.duration if self.duration is None else self.duration
+
+
 @flax.struct.dataclass
-class Time(clu_metrics.Metric):
+class Time(_WithDuration):
     """Duration in seconds, filled in on the host."""
 
     duration: Scalar | None = None
@@ -100,19 +114,12 @@ class Time(clu_metrics.Metric):
 
     def merge(self, other: Time) -> Time:
         """Adds known durations; an unknown one leaves the other unchanged."""
-        if self.duration is None or other.duration is None:
-            return type(self)(duration=other.duration if self.duration is None else self.duration)
-        return type(self)(duration=self.duration + other.duration)
+        known = [d for d in (self.duration, other.duration) if d is not None]
+        return type(self)(duration=sum(known) if known else None)
 
     def compute(self) -> Scalar:
         """Returns the duration in seconds; raises ValueError when it is unset."""
-        if self.duration is None:
-            raise ValueError(_NO_DURATION.format(name=type(self).__name__))
-        return self.duration
-
-    def replace_duration(self, duration: Scalar) -> Time:
-        """Returns a copy with `duration` in seconds."""
-        return self.replace(duration=duration)
+        return self._known_duration()
 
 
 @flax.struct.dataclass
@@ -128,23 +135,15 @@ class TimeRate(Time):
 
     def merge(self, other: TimeRate) -> TimeRate:
         """Adds numerators; two known durations cannot be merged (they may overlap)."""
-        assert self.duration is None or other.duration is None, "Two rates with known durations cannot be merged."
-        duration = other.duration if self.duration is None else self.duration
-        return type(self)(duration=duration, numerator=self.numerator + other.numerator)
+        return type(self)(duration=self._one_duration(other), numerator=self.numerator + other.numerator)
 
     def compute(self) -> Scalar:
         """Returns numerator / duration; raises ValueError when the duration is unset."""
-        if self.duration is None:
-            raise ValueError(_NO_DURATION.format(name=type(self).__name__))
-        return self.numerator / self.duration
-
-    def replace_duration(self, duration: Scalar) -> TimeRate:
-        """Returns a copy with `duration` in seconds."""
-        return self.replace(duration=duration)
+        return self.numerator / self._known_duration()
 
 
 @flax.struct.dataclass
-class StepsPerTime(Step):
+class StepsPerTime(Step, _WithDuration):
     """Steps divided by the duration in seconds."""
 
     duration: Scalar | None = None
@@ -156,19 +155,11 @@ class StepsPerTime(Step):
 
     def merge(self, other: StepsPerTime) -> StepsPerTime:
         """Adds step counts; two known durations cannot be merged (they may overlap)."""
-        assert self.duration is None or other.duration is None, "Two rates with known durations cannot be merged."
-        duration = other.duration if self.duration is None else self.duration
-        return type(self)(steps=self.steps + other.steps, duration=duration)
+        return type(self)(steps=self.steps + other.steps, duration=self._one_duration(other))
 
     def compute(self) -> Scalar:
         """Returns steps / duration; raises ValueError when the duration is unset."""
-        if self.duration is None:
-            raise ValueError(_NO_DURATION.format(name=type(self).__name__))
-        return self.steps / self.duration
-
-    def replace_duration(self, duration: Scalar) -> StepsPerTime:
-        """Returns a copy with `duration` in seconds."""
-        return self.replace(duration=duration)
+        return self.steps / self._known_duration()
 
 
 def is_metric_obj(obj: Any) -> bool:
@@ -203,8 +194,3 @@ def set_time_metrics_duration(metrics: Mapping[str, Any], duration: Scalar) -> M
 def set_step_metrics_num_steps(metrics: Mapping[str, Any], num_steps: int) -> MetricsMap:
     """Returns `metrics` with `num_steps` (at least 1) filled into every per-step metric."""
     return {k: m.replace_steps(num_steps) if isinstance(m, Step) else m for k, m in metrics.items()}
-
-
-def compute_values(metrics: Mapping[str, Any]) -> dict[str, clu_values.Value]:
-    """Turns merged metrics into CLU values on the host."""
-    return {name: metric.compute_value() for name, metric in metrics.items()}

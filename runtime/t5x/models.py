@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Protocol
+import functools
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 import clu.metrics as clu_metrics
 import flax.core
@@ -32,31 +33,10 @@ Batch = Mapping[str, Array]
 MetricsMap = MutableMapping[str, clu_metrics.Metric]
 
 
-class TokensIdsToLogitsCallable(Protocol):
-    """Maps a decoding state to the next token's logits."""
-
-    def __call__(self, decoding_state: decoding.DecodingState) -> tuple[Array, PyTree]:
-        """Returns (logits [rows, V], new cache)."""
-        ...
-
-
-class DecodeFnCallable(Protocol):
-    """Generates sequences; see `decoding.temperature_sample` and `decoding.beam_search`."""
-
-    def __call__(
-        self,
-        *,
-        inputs: Array,
-        cache: PyTree,
-        tokens_to_logits: TokensIdsToLogitsCallable,
-        eos_id: int,
-        num_decodes: int,
-        decode_rng: Array | None,
-        cache_offset: int,
-        **kwargs: Any,
-    ) -> tuple[Array, Array]:
-        """Returns (decodes [B, num_decodes, T], scores [B, num_decodes]), the best one last."""
-        ...
+# Maps a decoding state to (logits [rows, V], new cache).
+TokensIdsToLogitsCallable = Callable[[decoding.DecodingState], tuple[Array, PyTree]]
+# Generates (decodes [B, num_decodes, T], scores [B, num_decodes]), the best last; see `decoding.beam_search`.
+DecodeFnCallable = Callable[..., tuple[Array, Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +77,7 @@ class BaseModel(abc.ABC):
         return self.predict_batch_with_aux(params=params, batch=batch, rng=rng)[0]
 
     @abc.abstractmethod
-    def predict_batch_with_aux(
-        self, params: PyTree, batch: Batch, rng: Array | None = None
-    ) -> tuple[Array, Mapping[str, Array]]:
+    def predict_batch_with_aux(self, params: PyTree, batch: Batch, rng: Array | None = None) -> tuple[Array, Any]:
         """Returns (predictions, auxiliary outputs) for `batch` under `params`; `rng` is for decoding that samples."""
 
     @abc.abstractmethod
@@ -108,7 +86,7 @@ class BaseModel(abc.ABC):
 
     @abc.abstractmethod
     def get_initial_variables(
-        self, rng: Array, input_shapes: Mapping[str, tuple[int, ...]], input_types: Mapping[str, Any] | None = None
+        self, rng: Array, input_shapes: Mapping[str, Any], input_types: Mapping[str, Any] | None = None
     ) -> flax.core.FrozenDict:
         """Fresh variables: collections `params` and `params_axes`, and others a network may have.
 
@@ -146,27 +124,12 @@ class BaseTransformerModel(BaseModel):
     ):
         super().__init__(optimizer_def=optimizer_def)
         self.module = module
-        self._input_vocabulary = input_vocabulary
-        self._output_vocabulary = output_vocabulary
-        self._decode_fn = decode_fn
+        self.input_vocabulary = input_vocabulary
+        self.output_vocabulary = output_vocabulary
+        self.decode_fn = decode_fn
         self._label_smoothing = label_smoothing
         self._z_loss = z_loss
         self._loss_normalizing_factor = loss_normalizing_factor
-
-    @property
-    def input_vocabulary(self) -> seqio.Vocabulary:
-        """Vocabulary of the inputs."""
-        return self._input_vocabulary
-
-    @property
-    def output_vocabulary(self) -> seqio.Vocabulary:
-        """Vocabulary of the targets."""
-        return self._output_vocabulary
-
-    @property
-    def decode_fn(self) -> DecodeFnCallable | None:
-        """How to generate."""
-        return self._decode_fn
 
     @abc.abstractmethod
     def _compute_logits(self, params: PyTree, batch: Batch, dropout_rng: Array | None = None) -> Array:
@@ -187,12 +150,7 @@ class BaseTransformerModel(BaseModel):
         factor, weights = losses.get_loss_normalizing_factor_and_weights(self._loss_normalizing_factor, batch)
         targets = batch["decoder_target_tokens"]
         loss, z_loss, _ = losses.compute_weighted_cross_entropy(
-            logits,
-            targets=targets,
-            weights=weights,
-            label_smoothing=self._label_smoothing,
-            z_loss=self._z_loss,
-            loss_normalizing_factor=factor,
+            logits, targets, weights, self._label_smoothing, self._z_loss, factor
         )
         suffix = "_segment_ids"
         segment_ids = {k.removesuffix(suffix): v for k, v in batch.items() if k.endswith(suffix)}
@@ -204,36 +162,18 @@ class BaseTransformerModel(BaseModel):
         )
         return loss, metrics
 
-    def _compute_metrics(
-        self,
-        logits: Array,
-        targets: Array,
-        mask: Array | None,
-        loss: Array,
-        z_loss: Array | None = None,
-        segment_ids: Mapping[str, Array] | None = None,
-    ) -> MetricsMap:
-        return compute_base_metrics(
-            logits=logits, targets=targets, mask=mask, loss=loss, z_loss=z_loss, segment_ids=segment_ids
-        )
+    def _compute_metrics(self, **step: Any) -> MetricsMap:
+        """Metrics of a step; takes what `compute_base_metrics` takes, for subclasses that add to it."""
+        return compute_base_metrics(**step)
 
 
-class _FeatureConverterClass:
-    """Class attribute that imports SeqIO on first use and lets an instance override it."""
-
-    def __init__(self, name: str):
-        self._name = name
+class _EncDecFeatureConverter:
+    """Class attribute that imports SeqIO on first use; instances and subclasses may set another."""
 
     def __get__(self, instance: Any, owner: type | None = None) -> type:
-        override = getattr(instance, "_feature_converter_cls", None)
-        if override is not None:
-            return override
         import seqio
 
-        return getattr(seqio, self._name)
-
-    def __set__(self, instance: Any, value: type) -> None:
-        instance._feature_converter_cls = value
+        return seqio.EncDecFeatureConverter
 
 
 class EncoderDecoderModel(BaseTransformerModel):
@@ -252,7 +192,7 @@ class EncoderDecoderModel(BaseTransformerModel):
       default_decoder_params: defaults of `predict_batch_with_aux`.
     """
 
-    FEATURE_CONVERTER_CLS = _FeatureConverterClass("EncDecFeatureConverter")
+    FEATURE_CONVERTER_CLS = _EncDecFeatureConverter()
 
     def __init__(
         self,
@@ -270,47 +210,31 @@ class EncoderDecoderModel(BaseTransformerModel):
         if feature_converter_cls is not None:
             self.FEATURE_CONVERTER_CLS = feature_converter_cls
         self._default_decoder_params = default_decoder_params or DecoderParams()
-        super().__init__(
-            module=module,
-            input_vocabulary=input_vocabulary,
-            output_vocabulary=output_vocabulary,
-            optimizer_def=optimizer_def,
-            decode_fn=decode_fn,
-            label_smoothing=label_smoothing,
-            z_loss=z_loss,
-            loss_normalizing_factor=loss_normalizing_factor,
-        )
+        losses_and_decoding = (decode_fn, label_smoothing, z_loss, loss_normalizing_factor)
+        super().__init__(module, input_vocabulary, output_vocabulary, optimizer_def, *losses_and_decoding)
 
     def get_initial_variables(
-        self, rng: Array, input_shapes: Mapping[str, tuple[int, ...]], input_types: Mapping[str, Any] | None = None
+        self, rng: Array, input_shapes: Mapping[str, Any], input_types: Mapping[str, Any] | None = None
     ) -> flax.core.FrozenDict:
         """Initialises the network.
 
         Args:
           rng: key.
           input_shapes: shape by feature name; positions and segment ids may be missing.
-          input_types: dtype by feature name; float32 for tokens and int32 for the others by default.
+          input_types: accepted for compatibility: tokens are integers, and the variables do not depend on them.
 
         Returns:
           Collections `params` and `params_axes`.
         """
-        types = input_types or {}
-
-        def ones(name: str, default: Any, required: bool = True) -> Array | None:
-            if not required and name not in input_shapes:
-                return None
-            # Embeddings take integers only, and the dtype of the example has no influence on the variables.
-            dtype = jnp.dtype(types.get(name, default))
-            return jnp.ones(input_shapes[name], dtype if jnp.issubdtype(dtype, jnp.integer) else jnp.int32)
-
-        decoder_shape = "decoder_target_tokens" if "decoder_target_tokens" in input_shapes else "decoder_input_tokens"
+        del input_types
+        ones = {name: jnp.ones(shape, jnp.int32) for name, shape in input_shapes.items()}
         optional = ("encoder_positions", "decoder_positions", "encoder_segment_ids", "decoder_segment_ids")
         variables = self.module.init(
             rng,
-            ones("encoder_input_tokens", jnp.float32),
-            ones("decoder_input_tokens", jnp.float32),
-            ones(decoder_shape, jnp.float32),
-            **{name: ones(name, jnp.int32, required=False) for name in optional},
+            ones["encoder_input_tokens"],
+            ones["decoder_input_tokens"],
+            ones.get("decoder_target_tokens", ones["decoder_input_tokens"]),
+            **{name: ones.get(name) for name in optional},
             decode=False,
             enable_dropout=False,
         )
@@ -382,24 +306,12 @@ class EncoderDecoderModel(BaseTransformerModel):
             )
         ones = jnp.ones_like(decoder_input_tokens)
         if hasattr(self.module, "init_cache"):
-            _, variables = self.module.apply(
-                {"params": params},
-                encoded_inputs,
-                encoder_input_tokens,
-                ones,
-                mutable=["cache"],
-                method=self.module.init_cache,
-            )
+            inputs = (encoded_inputs, encoder_input_tokens, ones)
+            options = {"method": self.module.init_cache}
         else:
-            _, variables = self.module.apply(
-                {"params": params},
-                jnp.ones_like(encoder_input_tokens),
-                ones,
-                ones,
-                decode=True,
-                enable_dropout=False,
-                mutable=["cache"],
-            )
+            inputs = (jnp.ones_like(encoder_input_tokens), ones, ones)
+            options = {"decode": True, "enable_dropout": False}
+        _, variables = self.module.apply({"params": params}, *inputs, mutable=["cache"], **options)
         return variables["cache"], None
 
     def predict_batch_with_aux(
@@ -447,19 +359,14 @@ class EncoderDecoderModel(BaseTransformerModel):
         cache, initial_index = self._compute_kv_cache(params, encoded, inputs, decoder_inputs)
         if initial_index is not None:
             kwargs["initial_index"] = initial_index
-        encoded_rows = decoding.flat_batch_beam_expand(encoded, num_decodes)
-        input_rows = decoding.flat_batch_beam_expand(inputs, num_decodes)
-
-        def tokens_to_logits(decoding_state: decoding.DecodingState) -> tuple[Array, PyTree]:
-            return self._compute_logits_from_slice(
-                decoding_state,
-                params=params,
-                encoded_inputs=encoded_rows,
-                raw_inputs=input_rows,
-                max_decode_length=decoder_inputs.shape[1],
-            )
-
-        decodes, scores = self._decode_fn(
+        tokens_to_logits = functools.partial(
+            self._compute_logits_from_slice,
+            params=params,
+            encoded_inputs=decoding.flat_batch_beam_expand(encoded, num_decodes),
+            raw_inputs=decoding.flat_batch_beam_expand(inputs, num_decodes),
+            max_decode_length=decoder_inputs.shape[1],
+        )
+        decodes, scores = self.decode_fn(
             inputs=prompt,
             cache=cache,
             tokens_to_logits=tokens_to_logits,
@@ -531,29 +438,6 @@ def compute_weighted_accuracy(logits: Array, targets: Array, weights: Array | No
     if weights is None:
         return jnp.sum(right), jnp.float32(targets.size)
     return jnp.sum(right * weights), jnp.sum(weights, dtype=jnp.float32)
-
-
-def compute_metrics(
-    logits: Array, targets: Array, weights: Array, loss: Array, weight_sum: Array, additional_metrics: MetricsMap
-) -> MetricsMap:
-    """Loss, accuracy and timing metrics of one step.
-
-    Args:
-      logits: [B, T, V].
-      targets: [B, T].
-      weights: weight of each target token [B, T].
-      loss: scalar, summed over tokens.
-      weight_sum: scalar that the loss per token is divided by.
-      additional_metrics: added to the result; may hold any name.
-    """
-    right, total = compute_weighted_accuracy(logits, targets, weights)
-    metrics = {
-        "loss": metrics_lib.AveragePerStep(total=loss),
-        "accuracy": clu_metrics.Average(total=right, count=total),
-        "loss_per_nonpadding_target_token": clu_metrics.Average(total=loss, count=weight_sum),
-        **_timing_metrics(targets),
-    }
-    return {**metrics, **additional_metrics}
 
 
 def _timing_metrics(targets: Array) -> MetricsMap:

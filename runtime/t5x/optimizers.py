@@ -188,16 +188,21 @@ class OptaxWrapper(OptimizerDef):
     def state_dict(self, target: PyTree, state: OptimizerState) -> dict[str, Any]:
         """Returns parameters and state; parts of the Optax state without arrays are dropped."""
         full = super().state_dict(target, state)
-        full["state"]["param_states"] = _drop_empty(full["state"]["param_states"]) or {}
+        leaves = traverse_util.flatten_dict({"state": full["state"]["param_states"]})
+        kept = {path: leaf for path, leaf in leaves.items() if leaf is not None}
+        full["state"]["param_states"] = traverse_util.unflatten_dict(kept).get("state", {})
         return full
 
     def restore_state(
         self, opt_target: PyTree, opt_state: OptimizerState, state_dict: Mapping[str, Any]
     ) -> tuple[PyTree, OptimizerState]:
         """Returns parameters and state with the values of `state_dict`, empty parts put back."""
-        template = flax.serialization.to_state_dict(opt_state.param_states)
-        param_states = _put_back_empty(template, state_dict["state"].get("param_states", {}))
-        state = {**state_dict["state"], "param_states": param_states}
+        template = {"state": flax.serialization.to_state_dict(opt_state.param_states)}
+        leaves = traverse_util.flatten_dict(template, keep_empty_nodes=True)
+        empty = (None, traverse_util.empty_node)
+        leaves = {path: leaf for path, leaf in leaves.items() if any(leaf is nothing for nothing in empty)}
+        leaves |= traverse_util.flatten_dict({"state": state_dict["state"].get("param_states", {})})
+        state = {**state_dict["state"], "param_states": traverse_util.unflatten_dict(leaves)["state"]}
         return super().restore_state(opt_target, opt_state, {**state_dict, "state": state})
 
 
@@ -211,28 +216,6 @@ def _key_name(entry: Any) -> str:
         if hasattr(entry, attribute):
             return str(getattr(entry, attribute))
     return str(entry)
-
-
-def _drop_empty(tree: Any) -> Any:
-    """Removes dictionaries that hold no leaf; returns None when nothing is left."""
-    if not isinstance(tree, Mapping):
-        return tree
-    kept = {key: _drop_empty(value) for key, value in tree.items()}
-    return {key: value for key, value in kept.items() if value is not None} or None
-
-
-def _put_back_empty(template: Any, values: Any) -> Any:
-    """Adds the dictionaries of `template` that `_drop_empty` would have removed."""
-    if not isinstance(template, Mapping):
-        return template if values is None else values
-    given = values or {}
-    result = dict(given)
-    for key, part in template.items():
-        if isinstance(part, Mapping):
-            result[key] = _put_back_empty(part, given.get(key))
-        elif part is None:
-            result.setdefault(key, None)
-    return result
 
 
 def wrap_optax_optimizer(optax_optimizer: Callable[..., optax.GradientTransformation]) -> Callable[..., OptaxWrapper]:

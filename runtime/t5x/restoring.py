@@ -3,10 +3,11 @@
 Names are slash-joined: `target/encoder/encoder_norm/scale`, `state/param_states/...`, `state/step`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from flax import traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from t5x import checkpoint_utils, legacy_checkpoints, state_utils
@@ -55,6 +55,14 @@ def _state_folder(checkpoint_dir: str) -> epath.Path:
     return folder
 
 
+@contextlib.contextmanager
+def _damage_named(checkpoint_dir: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Orbax raises many kinds here, none of which names the folder
+        raise ValueError(f"Checkpoint {checkpoint_dir} can't be read; it is cut short or damaged: {error}") from error
+
+
 def read_leaves(checkpoint_dir: str) -> dict[str, StoredLeaf]:
     """Lists the arrays of a checkpoint without reading them.
 
@@ -71,16 +79,10 @@ def read_leaves(checkpoint_dir: str) -> dict[str, StoredLeaf]:
         arrays = legacy_checkpoints.open_arrays(checkpoint_dir)
         return {name: StoredLeaf(name, array.shape, jnp.dtype(array.dtype)) for name, array in arrays.items()}
     folder = _state_folder(checkpoint_dir)
-    try:
-        tree = ocp.PyTreeCheckpointHandler().metadata(folder).tree
-    except Exception as error:  # Orbax raises many kinds here, none of which names the folder
-        raise ValueError(f"Checkpoint {checkpoint_dir} can't be read; it is cut short or damaged: {error}") from error
-    flat = traverse_util.flatten_dict(tree)
-    return {
-        "/".join(map(str, key)): StoredLeaf("/".join(map(str, key)), tuple(meta.shape), jnp.dtype(meta.dtype))
-        for key, meta in flat.items()
-        if getattr(meta, "shape", None) is not None
-    }
+    with _damage_named(checkpoint_dir):
+        flat = flatten_state_dict(ocp.PyTreeCheckpointHandler().metadata(folder).tree)
+    arrays = {name: meta for name, meta in flat.items() if getattr(meta, "shape", None) is not None}
+    return {name: StoredLeaf(name, tuple(meta.shape), jnp.dtype(meta.dtype)) for name, meta in arrays.items()}
 
 
 def _read(
@@ -91,16 +93,11 @@ def _read(
         return {}
     if legacy_checkpoints.is_legacy(checkpoint_dir):
         return legacy_checkpoints.read_arrays(checkpoint_dir, restore_args)
-    try:
-        tree = ocp.PyTreeCheckpointHandler().restore(
-            _state_folder(checkpoint_dir),
-            args=ocp.args.PyTreeRestore(
-                item=unflatten_state_dict(shapes), restore_args=unflatten_state_dict(restore_args), partial_restore=True
-            ),
-        )
-    except Exception as error:
-        raise ValueError(f"Checkpoint {checkpoint_dir} can't be read; it is cut short or damaged: {error}") from error
-    return flatten_state_dict(tree)
+    args = ocp.args.PyTreeRestore(
+        item=unflatten_state_dict(shapes), restore_args=unflatten_state_dict(restore_args), partial_restore=True
+    )
+    with _damage_named(checkpoint_dir):
+        return flatten_state_dict(ocp.PyTreeCheckpointHandler().restore(_state_folder(checkpoint_dir), args=args))
 
 
 def read_whole(checkpoint_dir: str) -> dict[str, Any]:

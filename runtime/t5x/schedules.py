@@ -1,21 +1,12 @@
 """Learning-rate schedules written as a product of named factors."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 LearningRateCallable = Callable[[jax.Array | int], jax.Array]
-
-_FACTORS = (
-    "constant",
-    "linear_warmup",
-    "linear_decay",
-    "rsqrt_decay",
-    "rsqrt_normalized_decay",
-    "decay_every",
-    "cosine_decay",
-)
 
 
 def create_learning_rate_scheduler(
@@ -53,32 +44,27 @@ def create_learning_rate_scheduler(
       ValueError: when called, for an unknown factor.
     """
     names = [name.strip() for name in factors.split("*")]
+    warmup = max(warmup_steps, 1)  # with no warm-up, step 0 would divide by zero
 
     def learning_rate(step: jax.Array | int) -> jax.Array:
         s = jnp.maximum(0.0, jnp.asarray(step, jnp.float32) - step_offset)
-        rate = jnp.float32(1.0)
-        for name in names:
-            if name == "constant":
-                rate *= base_learning_rate
-            elif name == "linear_warmup":
-                rate *= jnp.minimum(1.0, s / max(warmup_steps, 1)) if warmup_steps else 1.0
-            elif name == "linear_decay":
-                rising = s / warmup_steps if warmup_steps else jnp.inf
-                rate *= base_learning_rate * jnp.minimum(rising, 1.0 + decay_factor * (warmup_steps - s))
-            elif name == "rsqrt_decay":
-                # With no warm-up, step 0 would divide by zero.
-                rate /= jnp.sqrt(jnp.maximum(s, max(warmup_steps, 1)))
-            elif name == "rsqrt_normalized_decay":
-                rate *= jnp.sqrt(max(warmup_steps, 1) / jnp.maximum(s, max(warmup_steps, 1)))
-            elif name == "decay_every":
-                rate *= decay_factor ** (s // steps_per_decay)
-            elif name == "cosine_decay":
-                progress = jnp.maximum(0.0, (s - warmup_steps) / float(steps_per_cycle))
-                rate *= jnp.maximum(0.0, 0.5 * (1.0 + jnp.cos(jnp.pi * (progress % 1.0))))
-            else:
-                raise ValueError(
-                    f"Unknown learning rate factor {name!r} in factors={factors!r}; known: {', '.join(_FACTORS)}."
-                )
+        rising = s / warmup if warmup_steps else jnp.inf
+        progress = jnp.maximum(0.0, (s - warmup_steps) / float(steps_per_cycle))
+        known = {
+            "constant": base_learning_rate,
+            "linear_warmup": jnp.minimum(1.0, rising),
+            "linear_decay": base_learning_rate * jnp.minimum(rising, 1.0 + decay_factor * (warmup_steps - s)),
+            "rsqrt_decay": 1.0 / jnp.sqrt(jnp.maximum(s, warmup)),
+            "rsqrt_normalized_decay": jnp.sqrt(warmup / jnp.maximum(s, warmup)),
+            "decay_every": decay_factor ** (s // steps_per_decay),
+            "cosine_decay": jnp.maximum(0.0, 0.5 * (1.0 + jnp.cos(jnp.pi * (progress % 1.0)))),
+        }
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(
+                f"Unknown learning rate factor {unknown[0]!r} in factors={factors!r}; known: {', '.join(known)}."
+            )
+        rate = math.prod((known[name] for name in names), start=jnp.float32(1.0))
         return jnp.asarray(jnp.maximum(rate, min_learning_rate), jnp.float32)
 
     return learning_rate

@@ -19,6 +19,7 @@ import numpy as np
 from t5x import metrics as metrics_lib
 
 PyTree = Any
+_STEPS_PER_GROUP = 8
 MetricMapType = MutableMapping[str, clu_metrics.Metric]
 MetricValueMapType = Mapping[str, clu_values.Value]
 
@@ -29,7 +30,7 @@ def merge_metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> MetricMapType:
 
 
 @jax.jit
-def merge_on_device(parts: Sequence[MetricMapType]) -> MetricMapType:
+def _merge_on_device(parts: Sequence[MetricMapType]) -> MetricMapType:
     """Merges the metrics of several steps, in order, in one call: fetching and merging them one by one costs more."""
     return functools.reduce(merge_metrics, parts)
 
@@ -55,31 +56,31 @@ class MetricsManager:
     Args:
         name: label; a folder below `summary_dir`.
         summary_dir: folder of the event files; None writes none. Only process 0 writes.
+
+    Attributes:
+        summary_dir: folder of the event files, or None.
+        executor: one thread, so that what is submitted is done in order.
+        start_time_seconds: when the next summary's clock started, or None.
     """
 
     def __init__(self, name: str, summary_dir: str | None = None):
         """Starts the worker thread; the event file is opened by the first write."""
         self._name = name
-        self._summary_dir = os.path.join(summary_dir, name) if summary_dir else None
+        self.summary_dir = os.path.join(summary_dir, name) if summary_dir else None
         self._writer: Any = None
         self._writer_lock = threading.RLock()
-        self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"metrics-{name[:20]}")
-        self._start_time_seconds: concurrent.futures.Future[float] | None = None
+        self.executor = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"metrics-{name[:20]}")
+        self.start_time_seconds: concurrent.futures.Future[float] | None = None
         self._is_closed = False
-
-    @property
-    def summary_dir(self) -> str | None:
-        """Folder of the event files, or None."""
-        return self._summary_dir
 
     @property
     def summary_writer(self) -> Any:
         """The writer of event files; None without a folder or outside process 0."""
         with self._writer_lock:
-            if self._writer is None and self._summary_dir is not None and jax.process_index() == 0:
+            if self._writer is None and self.summary_dir is not None and jax.process_index() == 0:
                 from t5x import event_writer  # opening a file is what first needs TensorFlow
 
-                self._writer = event_writer.EventWriter(self._summary_dir)
+                self._writer = event_writer.EventWriter(self.summary_dir)
             return self._writer
 
     def write_scalar(self, key: str, val: Any, step: int) -> None:
@@ -103,7 +104,7 @@ class MetricsManager:
             jax.block_until_ready(block_on)
             return time.time()
 
-        self._start_time_seconds = self._executor.submit(completion_seconds)
+        self.start_time_seconds = self.executor.submit(completion_seconds)
 
     def write_metrics_summary(
         self, metrics: MetricMapType, step: int, num_steps: int
@@ -120,47 +121,13 @@ class MetricsManager:
         Returns:
             A future of the values by name.
         """
-        return self.summarize(self._executor.submit(_merge_on_host, [metrics]), step, num_steps)
-
-    def summarize(
-        self, merged: concurrent.futures.Future[MetricMapType], step: int, num_steps: int
-    ) -> concurrent.futures.Future[MetricValueMapType]:
-        """As `write_metrics_summary` at `step` for `num_steps` steps, of metrics `merged` by this manager's thread."""
-        start_time_seconds = self._start_time_seconds
-        self._start_time_seconds = None
-
-        def finish() -> MetricValueMapType:
-            metrics = merged.result()
-            if start_time_seconds is not None:
-                # Never zero, which rates would divide by: clocks tick in steps.
-                duration_seconds = max(time.time() - start_time_seconds.result(), 1e-9)
-                metrics = metrics_lib.set_time_metrics_duration(metrics, duration_seconds)
-            metrics = metrics_lib.set_step_metrics_num_steps(metrics, num_steps)
-            # 0 / 0 is the honest value of an average over no tokens: NaN, without a warning per metric.
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values = metrics_lib.compute_values(metrics)
-            scalars = {name: value.value for name, value in values.items() if isinstance(value, clu_values.Scalar)}
-            self.write_scalars(step, scalars)
-            return values
-
-        return self._executor.submit(finish)
-
-    def merge_async(
-        self,
-        merged: concurrent.futures.Future[MetricMapType] | None,
-        parts: Sequence[Mapping[str, Any]],
-    ) -> concurrent.futures.Future[MetricMapType]:
-        """Merges the device metrics `parts`, in order, into `merged` (None at first) in the background."""
-
-        def merge() -> MetricMapType:
-            more = _merge_on_host(parts)
-            return more if merged is None else merge_metrics(merged.result(), more)
-
-        return self._executor.submit(merge)
+        gathered = Gathered(self)
+        gathered.add(metrics, num_steps)
+        return gathered.summarize(step)
 
     def flush(self) -> None:
         """Waits for everything submitted so far and makes it visible to readers."""
-        self._executor.submit(lambda: None).result()
+        self.executor.submit(lambda: None).result()
         with self._writer_lock:
             if self._writer is not None:
                 self._writer.flush()
@@ -170,7 +137,66 @@ class MetricsManager:
         if self._is_closed:
             return
         self._is_closed = True
-        self._executor.shutdown(wait=True)
+        self.executor.shutdown(wait=True)
         with self._writer_lock:
             if self._writer is not None:
                 self._writer.close()
+
+
+class Gathered:
+    """Metrics of a run of steps, merged in groups on the device and added up on the host in the background.
+
+    Merging a group in one jitted call, and fetching only its result, costs less than either for each step.
+
+    Args:
+        manager: does the background work and writes the summary.
+
+    Attributes:
+        num_steps: steps gathered so far.
+    """
+
+    def __init__(self, manager: MetricsManager):
+        """Starts without metrics."""
+        self._manager = manager
+        self._pending: list[MetricMapType] = []
+        self._merged: concurrent.futures.Future[MetricMapType] | None = None
+        self.num_steps = 0
+
+    def add(self, metrics: MetricMapType, num_steps: int = 1) -> None:
+        """Adds `metrics` that cover `num_steps` steps; nothing is fetched here."""
+        self.num_steps += num_steps
+        self._pending.append(metrics)
+        if len(self._pending) == _STEPS_PER_GROUP:
+            self._merge([_merge_on_device(self._pending)])
+
+    def _merge(self, parts: Sequence[MetricMapType]) -> None:
+        before = self._merged
+
+        def merge() -> MetricMapType:
+            more = _merge_on_host(parts)
+            return more if before is None else merge_metrics(before.result(), more)
+
+        self._merged, self._pending = self._manager.executor.submit(merge), []
+
+    def summarize(self, step: int) -> concurrent.futures.Future[MetricValueMapType]:
+        """Writes the summary of all steps gathered at `step`; returns a future of the values by name."""
+        if self._pending:
+            self._merge(self._pending)
+        merged, start_time_seconds = self._merged, self._manager.start_time_seconds
+        self._manager.start_time_seconds = None
+
+        def finish() -> MetricValueMapType:
+            metrics = merged.result()
+            if start_time_seconds is not None:
+                # Never zero, which rates would divide by: clocks tick in steps.
+                duration_seconds = max(time.time() - start_time_seconds.result(), 1e-9)
+                metrics = metrics_lib.set_time_metrics_duration(metrics, duration_seconds)
+            metrics = metrics_lib.set_step_metrics_num_steps(metrics, self.num_steps)
+            # 0 / 0 is the honest value of an average over no tokens: NaN, without a warning per metric.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = {name: metric.compute_value() for name, metric in metrics.items()}
+            scalars = {name: value.value for name, value in values.items() if isinstance(value, clu_values.Scalar)}
+            self._manager.write_scalars(step, scalars)
+            return values
+
+        return self._manager.executor.submit(finish)

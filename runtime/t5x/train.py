@@ -1,7 +1,6 @@
 """`python -m t5x.train`: trains a model with periodic checkpoints and evaluations.
 
-Names for a distribution of work: a *chunk* of steps lies between two points at which something is saved or evaluated; a
-*piece* of a chunk ends where statistics are written or at one of `checkpoint_steps`.
+A *piece* of training ends wherever something is due: statistics, a checkpoint, an evaluation.
 """
 
 import os
@@ -13,15 +12,15 @@ import contextlib
 import dataclasses
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 from jax.sharding import NamedSharding
 
-from t5x import checkpoint_utils, checkpoints, gin_utils, models, utils
+from t5x import checkpoint_utils, checkpoints, gin_utils, models, preemption, utils
 from t5x import trainer as trainer_lib
 
 _PROCESS_START_SECONDS = time.time()
@@ -76,7 +75,7 @@ def train(
       eval_steps: batches of a teacher-forced evaluation.
       eval_period: steps between evaluations; one also takes place at the end. 0 switches both kinds off.
       relative_steps: replaces `total_steps` by this many steps after the run's first one.
-      stats_period: steps between written statistics; None takes the length of a chunk.
+      stats_period: steps between written statistics; None takes the shortest other period.
       random_seed: seed of initialisation and dropout; None takes the wall clock and hardware random numbers.
       use_hardware_rng: use hardware random numbers with the given seed.
       summarize_config_fn: called once with model_dir, summary writer and step.
@@ -96,7 +95,8 @@ def train(
       The last step and the train state.
 
     Raises:
-      ValueError: when periods, steps, actions or a checkpoint don't fit.
+      SystemExit: with status 143, after SIGTERM came and a checkpoint was written.
+      ValueError: when steps, actions or a checkpoint don't fit.
     """
     del use_orbax
     jax.monitoring.record_event("/jax/t5x/train/beacon")
@@ -108,7 +108,7 @@ def train(
 
     with contextlib.ExitStack() as stack:
         if use_hardware_rng or random_seed is None:
-            stack.enter_context(_hardware_rng())
+            stack.enter_context(jax.default_prng_impl("unsafe_rbg"))  # for this run only
         seed = utils.wall_clock_seed() if random_seed is None else random_seed
         init_rng, trainer_rng = jax.random.split(jax.random.PRNGKey(seed))
 
@@ -118,12 +118,10 @@ def train(
             if train_dataset_cfg.module:
                 utils.import_module(train_dataset_cfg.module)
             verify_matching_vocabs_fn(train_dataset_cfg, model)
-        data_layout = partitioner.get_data_layout(train_dataset_cfg.batch_size)
         train_dataset_cfg = _with_fixed_seed(train_dataset_cfg, position)
+        layout = partitioner.get_data_layout(train_dataset_cfg.batch_size)
         train_iter = utils.prepare_train_iter(
-            get_dataset_fn(
-                train_dataset_cfg, data_layout.shard_id, data_layout.num_shards, model.FEATURE_CONVERTER_CLS
-            ),
+            get_dataset_fn(train_dataset_cfg, layout.shard_id, layout.num_shards, model.FEATURE_CONVERTER_CLS),
             partitioner=partitioner,
             checkpoint_cfg=checkpoint_cfg,
             provenance=_provenance(train_dataset_cfg),
@@ -132,23 +130,20 @@ def train(
             stack.callback(train_iter.close)
         train_eval_datasets: Mapping[str, Any] = {}
         if train_eval_dataset_cfg is not None and eval_period:
-            eval_layout = partitioner.get_data_layout(train_eval_dataset_cfg.batch_size)
-            train_eval_datasets = train_eval_get_dataset_fn(
-                train_eval_dataset_cfg,
-                eval_layout.shard_id,
-                eval_layout.num_shards,
-                eval_steps,
-                model.FEATURE_CONVERTER_CLS,
-            )
+            layout = partitioner.get_data_layout(train_eval_dataset_cfg.batch_size)
+            where = (layout.shard_id, layout.num_shards, eval_steps, model.FEATURE_CONVERTER_CLS)
+            train_eval_datasets = train_eval_get_dataset_fn(train_eval_dataset_cfg, *where)
         infer_evaluator = None
         if infer_eval_dataset_cfg is not None and eval_period:
-            infer_evaluator = _make_infer_evaluator(
+            from t5x import eval as eval_lib  # needs SeqIO
+
+            infer_evaluator = eval_lib.InferenceEvaluator(
                 infer_eval_dataset_cfg,
                 inference_evaluator_cls,
                 model,
                 partitioner,
-                model_dir,
-                verify_matching_vocabs_fn,
+                log_dir=model_dir,
+                verify_matching_vocabs_fn=verify_matching_vocabs_fn,
             )
             stack.callback(infer_evaluator.close)
 
@@ -179,8 +174,8 @@ def train(
         eval_period = eval_period if has_eval else 0
         save_cfg = checkpoint_cfg.save
         save_period = (save_cfg.period or 0) if save_cfg is not None else 0
-        chunk_steps = _chunk_steps(total_steps, eval_period=eval_period, save_period=save_period, gc_period=gc_period)
-        stats_period = stats_period or chunk_steps
+        periods = [period for period in (eval_period, save_period, gc_period) if period]
+        periods.append(stats_period or min(periods, default=max(total_steps, 1)))
         checkpoint_steps = sorted((save_cfg and save_cfg.checkpoint_steps) or ())
 
         trainer = trainer_cls(
@@ -235,10 +230,14 @@ def train(
                 finish()
                 return host_step, trainer.train_state
 
+        notice = stack.enter_context(preemption.Notice())
+        trainer.is_preempted = notice.reached
         # The first batch is read while the step compiles.
         warmup_tick = time.time()
         first_batch = train_iter.peek_async()
-        trainer.compile_train(_ones_batch(train_iter.element_spec, partitioner))
+        placement = NamedSharding(partitioner.mesh, partitioner.data_partition_spec)
+        spec = train_iter.element_spec.items()
+        trainer.compile_train({k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement) for k, x in spec})
         first_batch.result()
         scalars.write_scalar("timing/train_iter_warmup", time.time() - warmup_tick, host_step)
         jax.monitoring.record_event_duration_secs(
@@ -250,32 +249,32 @@ def train(
 
         try:
             while host_step < total_steps and not trainer.stop_training:
-                chunk_end = min(total_steps, _next_multiple(host_step, chunk_steps, first_step))
-                while host_step < chunk_end and not trainer.stop_training:
-                    piece_end = min(
-                        chunk_end,
-                        _next_multiple(host_step, stats_period, first_step),
-                        *(step for step in checkpoint_steps if step > host_step),
-                    )
-                    summary = trainer.train(train_iter, piece_end - host_step, start_step=host_step)
-                    host_step = piece_end
-                    if not concurrent_metrics and actions.get(_TRAIN):
-                        _run_actions(trainer, actions, _TRAIN, {"train": summary.result()})
-                    if host_step in checkpoint_steps and save_cfg is not None:
-                        save(host_step)
-                is_last = host_step >= total_steps or trainer.stop_training
+                piece_end = min(
+                    total_steps,
+                    *(_next_multiple(host_step, period, first_step) for period in periods),
+                    *(step for step in checkpoint_steps if step > host_step),
+                )
+                summary = trainer.train(train_iter, piece_end - host_step, start_step=host_step)
+                host_step = piece_end
+                if not concurrent_metrics and actions.get(_TRAIN):
+                    _run_actions(trainer, actions, _TRAIN, {"train": summary.result()})
                 elapsed = host_step - first_step
-                if save_cfg is not None and (is_last or (save_period and elapsed % save_period == 0)):
+                is_last = host_step >= total_steps or trainer.stop_training
+                is_due = host_step in checkpoint_steps or (save_period and elapsed % save_period == 0)
+                if save_cfg is not None and (is_last or is_due):
                     save(host_step)
                 if eval_period and (is_last or elapsed % eval_period == 0):
                     evaluate(host_step)
                 if gc_period and elapsed % gc_period == 0:
                     gc.collect()
         except trainer_lib.PreemptionError:
-            logging.info("Preempted at step %d: saving.", host_step)
+            host_step = int(utils.get_local_data(trainer.train_state.step))
+            logging.warning("Preempted at step %d: saving.", host_step)
             if save_cfg is not None:
                 save(host_step)
             manager.wait_until_finished()
+            if notice.received:
+                raise SystemExit(preemption.EXIT_STATUS) from None
             raise
         if trainer.stop_training:
             logging.info("An action stopped training at step %d of %d.", host_step, total_steps)
@@ -310,17 +309,6 @@ def _run_actions(trainer: Any, actions: Mapping[str, Sequence[Any]], mode: str, 
     trainer.stop_training = trainer.stop_training or stop
 
 
-@contextlib.contextmanager
-def _hardware_rng() -> Iterator[None]:
-    """Hardware random numbers for one run, so that a later run in this process has the default again."""
-    before = jax.config.jax_default_prng_impl
-    utils.set_hardware_rng_ops()
-    try:
-        yield
-    finally:
-        jax.config.update("jax_default_prng_impl", before)
-
-
 def _find_resume_point(model_dir: str) -> tuple[str | None, dict | None]:
     """This run's newest checkpoint and the data position stored in it."""
     if jax.process_index() == 0:
@@ -348,23 +336,6 @@ def _with_fixed_seed(cfg: Any, position: Mapping[str, Any] | None) -> Any:
         return cfg
     stored = (position or {}).get("seed")
     return dataclasses.replace(cfg, seed=utils.wall_clock_seed() if stored is None else int(stored))
-
-
-def _make_infer_evaluator(
-    cfg: Any, evaluator_cls: Any, model: Any, partitioner: Any, model_dir: str, verify: Callable[..., None] | None
-) -> Any | None:
-    import seqio
-
-    from t5x import eval as eval_lib
-
-    return eval_lib.InferenceEvaluator(
-        infer_eval_dataset_cfg=cfg,
-        inference_evaluator_cls=evaluator_cls or seqio.Evaluator,
-        model=model,
-        partitioner=partitioner,
-        log_dir=model_dir,
-        verify_matching_vocabs_fn=verify,
-    )
 
 
 def _restore_or_initialize(
@@ -411,66 +382,31 @@ def _restore_or_initialize(
     return initializer.from_scratch(init_rng), manager
 
 
-def _chunk_steps(total_steps: int, **periods: int) -> int:
-    """Length of a chunk: the shortest period, of which the others must be multiples."""
-    used = {name: period for name, period in periods.items() if period}
-    chunk = min(used.values(), default=max(total_steps, 1))
-    for name, period in used.items():
-        if period % chunk:
-            raise ValueError(f"{name} is {period}, which is no multiple of the shortest period {chunk} (of {used}).")
-    return chunk
-
-
 def _next_multiple(step: int, period: int, origin: int) -> int:
     """The first step after `step` that lies a multiple of `period` after `origin`."""
     return origin + ((step - origin) // period + 1) * period
 
 
-def _ones_batch(spec: Mapping[str, Any], partitioner: Any) -> dict[str, jax.Array]:
-    """A batch of ones with the placement of a real one, to compile with."""
-    sharding = NamedSharding(partitioner.mesh, partitioner.data_partition_spec)
+def _start_processes(given: flags.FlagValues) -> None:
+    if given.multiprocess_gpu:
+        timeout = given.initialization_timeout
+        jax.distributed.initialize(
+            given.coordinator_address,
+            given.process_count,
+            given.process_index,
+            **({} if timeout is None else {"initialization_timeout": timeout}),
+        )
+    if given.seqio_additional_cache_dirs:
+        import seqio
 
-    def ones(leaf: Any) -> jax.Array:
-        shape = tuple(leaf.shape)
-
-        def shard(index: tuple[slice, ...]) -> np.ndarray:
-            return np.ones([len(range(*part.indices(dim))) for part, dim in zip(index, shape, strict=True)], leaf.dtype)
-
-        return jax.make_array_from_callback(shape, sharding, shard)
-
-    return {name: ones(leaf) for name, leaf in spec.items()}
+        seqio.add_global_cache_dirs(given.seqio_additional_cache_dirs)
 
 
 if __name__ == "__main__":
-    FLAGS = flags.FLAGS
-    gin_utils.define_common_flags()
     flags.DEFINE_list("seqio_additional_cache_dirs", [], "Further folders in which SeqIO looks for cached tasks.")
     flags.DEFINE_boolean("multiprocess_gpu", False, "Start jax.distributed for several processes.")
     flags.DEFINE_string("coordinator_address", None, "Host and port of process 0, for jax.distributed.")
     flags.DEFINE_integer("process_count", None, "Number of processes, for jax.distributed.")
     flags.DEFINE_integer("process_index", None, "Index of this process, for jax.distributed.")
     flags.DEFINE_integer("initialization_timeout", None, "Seconds jax.distributed waits for the other processes.")
-
-    def main(argv: Sequence[str]) -> None:
-        """Parses the configuration and trains."""
-        if len(argv) > 1:
-            raise app.UsageError(f"Too many arguments: {argv[1:]}. Bindings are written --gin.NAME=VALUE.")
-        if FLAGS.multiprocess_gpu:
-            timeout = FLAGS.initialization_timeout
-            jax.distributed.initialize(
-                FLAGS.coordinator_address,
-                FLAGS.process_count,
-                FLAGS.process_index,
-                **({} if timeout is None else {"initialization_timeout": timeout}),
-            )
-        if FLAGS.tfds_data_dir or FLAGS.seqio_additional_cache_dirs:
-            import seqio
-
-            if FLAGS.tfds_data_dir:
-                seqio.set_tfds_data_dir_override(FLAGS.tfds_data_dir)
-            seqio.add_global_cache_dirs(FLAGS.seqio_additional_cache_dirs)
-        entry_point = gin_utils.configurable_once(train)
-        gin_utils.parse_gin_flags(FLAGS.gin_search_paths, FLAGS.gin_file, FLAGS.gin_bindings)
-        entry_point()
-
-    gin_utils.run(main)
+    gin_utils.run_entry_point(train, _start_processes)

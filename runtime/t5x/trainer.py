@@ -19,10 +19,9 @@ import collections
 import concurrent.futures
 import functools
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
 
 import clu.metrics as clu_metrics
 import flax.core
@@ -35,39 +34,14 @@ from jax.sharding import PartitionSpec
 from t5x import metrics as metrics_lib
 from t5x import partitioning, state_utils
 from t5x import train_state as train_state_lib
-from t5x.actions import ActionMapType, ActionMode, BaseAction, EarlyStoppingAction, TerminateOnNanAction
-from t5x.summaries import MetricMapType, MetricsManager, MetricValueMapType, merge_metrics, merge_on_device
+from t5x.actions import ActionMapType, ActionMode, BaseAction, EarlyStoppingAction, TerminateOnNanAction  # noqa: F401
+from t5x.summaries import Gathered, MetricMapType, MetricsManager, MetricValueMapType, merge_metrics
 
 Array = jax.Array | np.ndarray
 BatchType = Mapping[str, Array]
 Rng = jax.Array
 FlaxMutables = Any
 PyTree = Any
-
-__all__ = [
-    "MAX_STEPS_IN_FLIGHT",
-    "ActionMapType",
-    "ActionMode",
-    "BaseAction",
-    "BaseTrainer",
-    "BaseTrainerConstructor",
-    "EarlyStoppingAction",
-    "LearningRateCallable",
-    "MetricMapType",
-    "MetricValueMapType",
-    "MetricsManager",
-    "PartitionedEvalCallable",
-    "PartitionedTrainCallable",
-    "PreemptionError",
-    "TerminateOnNanAction",
-    "Trainer",
-    "WeightMetricsComputer",
-    "accumulate_grads_microbatched",
-    "apply_grads",
-    "eval_step",
-    "merge_metrics",
-    "train_with_lr",
-]
 
 MAX_STEPS_IN_FLIGHT = 8
 _FIRST_DATA_AXIS = PartitionSpec("data")
@@ -77,27 +51,14 @@ class PreemptionError(Exception):
     """Training must stop now; `train.train` saves a checkpoint before it passes this on."""
 
 
-class LearningRateCallable(Protocol):
-    """Learning rate of a step."""
-
-    def __call__(self, step: Array) -> Array:
-        """Returns the learning rate, float32 scalar, at `step` (int32 scalar)."""
-
-
-class PartitionedTrainCallable(Protocol):
-    """A partitioned training step."""
-
-    def __call__(
-        self, train_state: train_state_lib.TrainState, batch: BatchType
-    ) -> tuple[train_state_lib.TrainState, MetricMapType]:
-        """Returns the new train state and the metrics of the step."""
-
-
-class PartitionedEvalCallable(Protocol):
-    """A partitioned evaluation step."""
-
-    def __call__(self, train_state: train_state_lib.TrainState, batch: BatchType) -> MetricMapType:
-        """Returns the metrics of one batch."""
+# Learning rate, float32 scalar, at a step, int32 scalar.
+LearningRateCallable = Callable[[Array], Array]
+# A partitioned training step: from state and batch to new state and metrics.
+PartitionedTrainCallable = Callable[[train_state_lib.TrainState, BatchType], tuple[Any, MetricMapType]]
+# A partitioned evaluation step: from state and batch to metrics.
+PartitionedEvalCallable = Callable[[train_state_lib.TrainState, BatchType], MetricMapType]
+# What `train.train` calls, with the arguments of `BaseTrainer`; others are bound beforehand.
+BaseTrainerConstructor = Callable[..., "BaseTrainer"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -233,14 +194,8 @@ def train_with_lr(
     grads, metrics, mutables = accumulate_grads_microbatched(
         model, train_state, batch, dropout_rng, num_microbatches, data_partition_spec
     )
-    return apply_grads(
-        train_state,
-        grads,
-        metrics,
-        learning_rate,
-        weight_metrics_computer,
-        other_state_variables={"flax_mutables": mutables} if mutables else None,
-    )
+    variables = {"flax_mutables": mutables} if mutables else None
+    return apply_grads(train_state, grads, metrics, learning_rate, weight_metrics_computer, variables)
 
 
 def eval_step(model: Any, train_state: train_state_lib.TrainState, batch: BatchType) -> MetricMapType:
@@ -306,6 +261,11 @@ class BaseTrainer(abc.ABC):
         summary_dir: folder for TensorBoard summaries; None writes none.
         train_state_axes: PartitionSpecs nested like the train state.
         rng: key from which each step's key is derived.
+
+    Attributes:
+        train_state: the current state; its arrays are donated to the next step.
+        stop_training: set to end training after the current piece.
+        is_preempted: asked before each step, with the number of steps taken; True raises `PreemptionError`.
     """
 
     def __init__(
@@ -326,12 +286,12 @@ class BaseTrainer(abc.ABC):
         self._compiled_train_step: PartitionedTrainCallable | None = None
         self._compiled_eval_steps: MutableMapping[str, PartitionedEvalCallable] = {}
         self._compiled_eval_step_cache: MutableMapping[Any, PartitionedEvalCallable] = {}
-        self._train_state_mutex = threading.RLock()
-        self._train_state = train_state
+        self.train_state = train_state
         self._in_flight: collections.deque[Any] = collections.deque()
         self._last_metrics: Any = ()
         self._start_time_seconds = time.time()
         self.stop_training = False
+        self.is_preempted: Callable[[int], bool] = lambda step: False
         self.train_metrics_manager = MetricsManager("train", summary_dir)
         self.eval_metrics_managers = {
             name: MetricsManager(os.path.join("training_eval", name), summary_dir) for name in eval_names
@@ -350,17 +310,6 @@ class BaseTrainer(abc.ABC):
         self.train_metrics_manager.close()
         for manager in self.eval_metrics_managers.values():
             manager.close()
-
-    @property
-    def train_state(self) -> train_state_lib.TrainState:
-        """The current train state; its arrays are donated to the next step."""
-        with self._train_state_mutex:
-            return self._train_state
-
-    @train_state.setter
-    def train_state(self, train_state: train_state_lib.TrainState) -> None:
-        with self._train_state_mutex:
-            self._train_state = train_state
 
     def _get_step_rng(self, step: Array | int) -> Rng:
         return jax.random.fold_in(self._base_rng, step)
@@ -385,40 +334,36 @@ class BaseTrainer(abc.ABC):
             A future of the metric values over these steps, which are also written as a summary at the last step.
 
         Raises:
+            PreemptionError: `is_preempted` says so; the train state is that of the last step taken.
             ValueError: fewer than 1 step.
         """
         if num_steps < 1:
             raise ValueError(f"num_steps={num_steps}: at least 1 step must be taken.")
-        with self._train_state_mutex:
-            train_state = self._train_state
-            if start_step is None:
-                start_step = int(jax.device_get(train_state.step))
-            manager = self.train_metrics_manager
-            if not self._last_metrics:
-                # Only before the first step: its state is the one thing to wait for that will be donated.
-                jax.block_until_ready(train_state.params)
-            manager.start_duration_timer(block_on=self._last_metrics)
-            train_step = self._compiled_train_step or self._partitioned_train_step
-            merged = None
-            pending: list[Any] = []
-            for step_index in range(num_steps):
-                logging.log_every_n_seconds(logging.INFO, "Training: step %d", 10, start_step + step_index)
-                with jax.profiler.StepTraceAnnotation("train", step_num=start_step + step_index):
-                    batch = next(batch_iter)
-                    train_state, metrics = train_step(train_state, batch)
-                # Kept at once: the state before is donated, and an iterator that fails must leave a whole state.
-                self._train_state = train_state
-                self._last_metrics = metrics
-                pending.append(metrics)
-                self._wait_for_oldest(metrics)
-                if len(pending) == MAX_STEPS_IN_FLIGHT:
-                    merged = manager.merge_async(merged, [merge_on_device(pending)])
-                    pending = []
-            if pending:
-                merged = manager.merge_async(merged, pending)
+        train_state = self.train_state
+        if start_step is None:
+            start_step = int(jax.device_get(train_state.step))
+        manager = self.train_metrics_manager
+        if not self._last_metrics:
+            # Only before the first step: its state is the one thing to wait for that will be donated.
+            jax.block_until_ready(train_state.params)
+        manager.start_duration_timer(block_on=self._last_metrics)
+        train_step = self._compiled_train_step or self._partitioned_train_step
+        gathered = Gathered(manager)
+        for step_index in range(num_steps):
+            if self.is_preempted(start_step + step_index):
+                raise PreemptionError(f"Told to stop at step {start_step + step_index}.")
+            logging.log_every_n_seconds(logging.INFO, "Training: step %d", 10, start_step + step_index)
+            with jax.profiler.StepTraceAnnotation("train", step_num=start_step + step_index):
+                batch = next(batch_iter)
+                train_state, metrics = train_step(train_state, batch)
+            # Kept at once: the state before is donated, and an iterator that fails must leave a whole state.
+            self.train_state = train_state
+            self._last_metrics = metrics
+            self._wait_for_oldest(metrics)
+            gathered.add(metrics)
         last_step = start_step + num_steps
         manager.write_scalar("timing/uptime", time.time() - self._start_time_seconds, last_step)
-        return manager.summarize(merged, last_step, num_steps)
+        return gathered.summarize(last_step)
 
     def compile_train(self, batch: BatchType) -> None:
         """Compiles the training step for batches of this shape and dtype.
@@ -451,19 +396,14 @@ class BaseTrainer(abc.ABC):
             manager = self._eval_manager(name)
             eval_fn = self._compiled_eval_steps.get(name) or self._partitioned_eval_step
             manager.start_duration_timer(block_on=train_state.step)
-            merged, pending, num_steps = None, [], 0
+            gathered = Gathered(manager)
             for batch in batch_iter:
-                num_steps += 1
                 metrics = eval_fn(train_state, batch)
-                pending.append(metrics)
                 self._wait_for_oldest(metrics)
-                if len(pending) == MAX_STEPS_IN_FLIGHT:
-                    merged, pending = manager.merge_async(merged, [merge_on_device(pending)]), []
-            if pending:
-                merged = manager.merge_async(merged, pending)
-            if merged is None:
+                gathered.add(metrics)
+            if not gathered.num_steps:
                 raise ValueError(f"Evaluation {name!r} has no batch: is its split smaller than one batch?")
-            futures[name] = manager.summarize(merged, step, num_steps)
+            futures[name] = gathered.summarize(step)
         return {name: future.result() for name, future in futures.items()}
 
     def compile_eval(self, batches: Mapping[str, BatchType]) -> None:
@@ -500,22 +440,6 @@ class BaseTrainer(abc.ABC):
         """The partitioned evaluation step."""
 
 
-class BaseTrainerConstructor(Protocol):
-    """What `train.train` calls to make a trainer; other arguments are bound beforehand."""
-
-    def __call__(
-        self,
-        model: Any,
-        train_state: train_state_lib.TrainState,
-        partitioner: partitioning.BasePartitioner,
-        eval_names: Sequence[str],
-        summary_dir: str | None,
-        train_state_axes: Any,
-        rng: Rng,
-    ) -> BaseTrainer:
-        """Returns a trainer."""
-
-
 class Trainer(BaseTrainer):
     """Trainer whose step is gradient accumulation followed by the optimizer.
 
@@ -549,15 +473,7 @@ class Trainer(BaseTrainer):
         self._learning_rate_fn = learning_rate_fn
         self._num_microbatches = num_microbatches
         self._weight_metrics_computer = weight_metrics_computer
-        super().__init__(
-            model=model,
-            train_state=train_state,
-            partitioner=partitioner,
-            eval_names=eval_names,
-            summary_dir=summary_dir,
-            train_state_axes=train_state_axes,
-            rng=rng,
-        )
+        super().__init__(model, train_state, partitioner, eval_names, summary_dir, train_state_axes, rng)
 
     @functools.cached_property
     def _partitioned_train_step(self) -> PartitionedTrainCallable:

@@ -1,7 +1,6 @@
 """T5X's `utils`: its parts live in modules of their own and are gathered here under the names gin files use."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax
@@ -10,41 +9,14 @@ import numpy as np
 from absl import logging
 from flax import traverse_util
 
-from t5x import checkpoint_utils, gin_utils, partitioning
-from t5x.batches import (  # noqa: F401
-    GetDatasetCallable,
-    GetEvalDatasetCallable,
-    TrainIterator,
-    find_provider,
-    get_dataset,
-    get_dataset_inner,
-    get_training_eval_datasets,
-    get_zeros_batch_like_dataset,
-    get_zeros_batch_like_spec,
-    import_module,
-    iterate_batches,
-    place_batch,
-    prepare_train_iter,
-    wall_clock_seed,
-)
-from t5x.inference_fn import InferFnCallable, InferStepCallable, get_infer_fn  # noqa: F401
-from t5x.initialization import (  # noqa: F401
-    InitFnCallable,
-    TrainStateInitializer,
-    create_checkpoint_manager_and_restore,
-    create_orbax_checkpoint_manager,
-    get_fallback_state,
-    get_first_valid_restore_config_and_paths,
-    log_model_info,
-    restore,
-)
-from t5x.run_configs import (  # noqa: F401
-    CheckpointConfig,
-    DatasetConfig,
-    RestoreCheckpointConfig,
-    SaveCheckpointConfig,
-)
-from t5x.schedules import LearningRateCallable, create_learning_rate_scheduler  # noqa: F401
+from t5x import checkpoint_utils, gin_utils
+from t5x.batches import *  # noqa: F403
+from t5x.batches import find_provider, import_module
+from t5x.inference_fn import *  # noqa: F403
+from t5x.initialization import *  # noqa: F403
+from t5x.run_configs import *  # noqa: F403
+from t5x.run_configs import DatasetConfig
+from t5x.schedules import *  # noqa: F403
 
 EvaluatorConstructor = Callable[..., Any]
 
@@ -129,46 +101,6 @@ def flatten_dict_string_keys(x: Mapping[str, Any]) -> dict[str, Any]:
     return traverse_util.flatten_dict(flax.core.unfreeze(x), sep="/")
 
 
-def override_params_axes_names(
-    model_variables: Mapping[str, Any], params_axes_names_override: Sequence[tuple[str, tuple[str, ...]]] = ()
-) -> Any:
-    """Replaces the logical axis names of parameters, by name.
-
-    Args:
-      model_variables: variables with the collections `params` and `params_axes`.
-      params_axes_names_override: (regex that fully matches a parameter's name, axis names) pairs; the first match wins.
-
-    Returns:
-      The variables, frozen, with other axis names.
-
-    Raises:
-      ValueError: when a rule matches nothing or gives another number of axes than the parameter has.
-    """
-    if "params_axes" not in model_variables:
-        raise ValueError("override_params_axes_names: the variables hold no collection 'params_axes'.")
-    variables = flax.core.unfreeze(model_variables)
-    params = traverse_util.flatten_dict(variables["params"], sep="/")
-    axes = traverse_util.flatten_dict(variables["params_axes"], sep="/")
-    unused = {pattern for pattern, _ in params_axes_names_override}
-    for name, value in params.items():
-        for pattern, names in params_axes_names_override:
-            if re.fullmatch(pattern, name):
-                unused.discard(pattern)
-                if len(names) != len(value.shape):
-                    raise ValueError(
-                        f"override_params_axes_names: {pattern!r} names {len(names)} axes, but {name} has shape "
-                        f"{tuple(value.shape)}."
-                    )
-                axes[f"{name}_axes"] = flax.linen.partitioning.AxisMetadata(names=tuple(names))
-                break
-    if unused:
-        raise ValueError(
-            f"override_params_axes_names: no parameter matches {sorted(unused)}; there are {sorted(params)}."
-        )
-    variables["params_axes"] = traverse_util.unflatten_dict(axes, sep="/")
-    return flax.core.freeze(variables)
-
-
 def set_hardware_rng_ops() -> None:
     """Switches JAX to `unsafe_rbg` keys: faster on TPU, and other numbers than the default's."""
     jax.config.update("jax_default_prng_impl", "unsafe_rbg")
@@ -244,6 +176,3 @@ def run_main(main: Callable[..., Any]) -> None:
       main: receives the arguments that are left over.
     """
     gin_utils.run(main)
-
-
-PartitionSpec = partitioning.PartitionSpec

@@ -20,7 +20,7 @@ TRAIN = {
     "BATCH_SIZE": 8,
     "USE_CACHED_TASKS": False,
     "RANDOM_SEED": 0,
-    "INITIAL_CHECKPOINT_PATH": None,
+    "INITIAL_CHECKPOINT_PATH": [],
     "EVAL_STEPS": 2,
     "partitioning.PjitPartitioner.model_parallel_submesh": "(1, 1, 1, 1)",
     "train/utils.DatasetConfig.pack": False,

@@ -1,5 +1,6 @@
 """The gin command line: rewriting, checking of macros, and standing in for `__main__`."""
 
+import logging
 import sys
 import types
 
@@ -84,6 +85,34 @@ def test_missing_required_macros_are_all_named(entry_point):
 def test_a_macro_that_is_read_but_bound_nowhere_is_named(entry_point):
     with pytest.raises(ValueError, match="Required macro not set: ELSEWHERE"):
         parse(entry_point, "TRAIN_STEPS = 3", "MODEL_DIR = %ELSEWHERE")
+
+
+def test_a_required_macro_may_not_become_none(entry_point):
+    with pytest.raises(ValueError, match="Required macro set to None: TRAIN_STEPS"):
+        parse(entry_point, "TRAIN_STEPS = None", "MODEL_DIR = 'd'")
+    function = parse(entry_point, "TRAIN_STEPS = 3", "MODEL_DIR = 'd'", "BATCH_SIZE = None")
+    assert function()[2] == {"batch": (None,)}
+
+
+def test_none_from_a_file_that_includes_the_requirement_is_refused_too(entry_point, tmp_path):
+    module, file = entry_point
+    outer = tmp_path / "outer.gin"
+    outer.write_text(f"include '{file}'\nTRAIN_STEPS = 3\nMODEL_DIR = None\n")
+    with pytest.raises(ValueError, match="set to None: MODEL_DIR"):
+        gin_utils.parse_for(module, "train", gin_files=[str(outer)])
+
+
+def test_an_unread_macro_of_a_file_is_a_warning(entry_point, tmp_path, caplog):
+    module, file = entry_point
+    outer = tmp_path / "outer.gin"
+    outer.write_text(f"include '{file}'\nTRAIN_STEPS = 3\nMODEL_DIR = 'd'\nBACH_SIZE = 3\n")
+    logger = logging.getLogger("absl")
+    logger.propagate, before = True, logger.propagate
+    try:
+        assert gin_utils.parse_for(module, "train", gin_files=[str(outer)])()[2] == {"batch": (8,)}
+    finally:
+        logger.propagate = before
+    assert "BACH_SIZE (did you mean BATCH_SIZE?)" in caplog.text
 
 
 def test_the_configuration_is_locked_after_parsing(entry_point):

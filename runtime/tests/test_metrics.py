@@ -49,7 +49,7 @@ def test_durations_and_steps_are_filled_into_the_metrics_that_want_them():
         "accuracy": clu_metrics.Average.from_model_output(jnp.array([0.0, 1.0])),
     }
     done = metrics.set_step_metrics_num_steps(metrics.set_time_metrics_duration(found, 4.0), 5)
-    values = {name: float(value.value) for name, value in metrics.compute_values(done).items()}
+    values = {name: float(metric.compute()) for name, metric in done.items()}
     assert values == {"seconds": 4.0, "seqs": 2.0, "steps": 1.25, "loss": 2.0, "accuracy": 0.5}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from t5x import metrics
 from t5x.event_writer import EventWriter
-from t5x.summaries import MetricsManager, merge_metrics
+from t5x.summaries import Gathered, MetricsManager, merge_metrics
 
 
 def events(folder):
@@ -70,9 +70,10 @@ def test_parts_merge_in_order_and_wide_enough():
     manager = MetricsManager("train")
     big = {"n": metrics.Sum(total=np.int32(2**30)), "rate": clu_metrics.LastValue.from_model_output(jnp.ones(1))}
     last = {"n": metrics.Sum(total=np.int32(2**30)), "rate": clu_metrics.LastValue.from_model_output(jnp.full(1, 4.0))}
-    merged = manager.merge_async(None, [big, big])
-    merged = manager.merge_async(merged, [last])
-    values = manager.summarize(merged, 3, 3).result()
+    gathered = Gathered(manager)
+    for part in (big, big, last):
+        gathered.add(part)
+    values = gathered.summarize(3).result()
     assert values["n"].value == 3 * 2**30  # above int32
     assert values["rate"].value == 4.0
     manager.close()

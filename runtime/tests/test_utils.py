@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
-from flax.linen import partitioning as flax_partitioning
 from jax.sharding import PartitionSpec
 
 from t5x import partitioning, train_state, utils
@@ -189,21 +188,6 @@ def test_vocabularies_must_match():
 @pytest.mark.parametrize(("divisor", "expected"), [(128, 384), (1, 259), (259, 259)])
 def test_vocabulary_sizes_are_rounded_up(divisor, expected):
     assert utils.round_vocab_size_to_multiple(seqio.ByteVocabulary(), divisor) == expected
-
-
-def test_axis_names_can_be_overridden_by_parameter_name():
-    axes = flax_partitioning.AxisMetadata
-    variables = {
-        "params": {"a": {"kernel": np.zeros((2, 3))}, "b": np.zeros((4,))},
-        "params_axes": {"a": {"kernel_axes": axes(names=("x", "y"))}, "b_axes": axes(names=("z",))},
-    }
-    new = utils.override_params_axes_names(variables, [(r".*/kernel", ("u", "v"))])
-    assert new["params_axes"]["a"]["kernel_axes"].names == ("u", "v")
-    assert new["params_axes"]["b_axes"].names == ("z",)
-    with pytest.raises(ValueError, match="names 1 axes, but a/kernel has shape"):
-        utils.override_params_axes_names(variables, [(r"a/kernel", ("u",))])
-    with pytest.raises(ValueError, match="no parameter matches"):
-        utils.override_params_axes_names(variables, [("kernel", ("u", "v"))])
 
 
 def test_importing_utils_needs_neither_tensorflow_nor_seqio():

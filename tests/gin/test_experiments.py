@@ -36,9 +36,7 @@ for name in sys.argv[3:]:
     gin.clear_config()
     try:
         if files[0] == "open":
-            with gin_utils.as_main(module):
-                gin_utils.configurable_once(getattr(module, sys.argv[2]))
-                gin_utils.parse_gin_flags(["."], files[1:], [], finalize_config=False)
+            gin_utils.parse_for(module, sys.argv[2], gin_files=files[1:], finalize_config=False)
         else:
             gin_utils.parse_for(module, sys.argv[2], gin_files=files)
     except Exception as error:

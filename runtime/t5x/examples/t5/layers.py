@@ -28,8 +28,8 @@ Array = jax.Array
 DType = Any
 Initializer = Callable[..., Array]
 
+# Additive bias of a masked position; far below any logit, and finite so that a fully masked row stays a number.
 MASKED = -1e10
-"""Additive bias of a masked position; far below any logit, and finite so that a fully masked row stays a number."""
 
 _default_kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 _attention_kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
@@ -212,17 +212,8 @@ class MultiHeadDotProductAttention(nn.Module):
                 out = self._attend_cache(query, key, value, combine_biases(_mask_to_bias(mask), bias))
             else:
                 rng = None if deterministic or self.dropout_rate == 0.0 else self.make_rng("dropout")
-                out = dot_product_attention(
-                    query,
-                    key,
-                    value,
-                    combine_biases(_mask_to_bias(mask), bias),
-                    rng,
-                    self.dropout_rate,
-                    deterministic,
-                    self.dtype,
-                    self.float32_logits,
-                )
+                options = (rng, self.dropout_rate, deterministic, self.dtype, self.float32_logits)
+                out = dot_product_attention(query, key, value, combine_biases(_mask_to_bias(mask), bias), *options)
         return DenseGeneral(
             features=inputs_q.shape[-1],
             axis=(-2, -1),

@@ -347,33 +347,9 @@ class Transformer(nn.Module):
         """Maps decoder hidden states [..., E] to float32 logits [..., V]."""
         return self.decoder.head(hidden)
 
-    def decode(
-        self,
-        encoded: Array,
-        encoder_input_tokens: Array,
-        decoder_input_tokens: Array,
-        decoder_target_tokens: Array,
-        encoder_segment_ids: Array | None = None,
-        decoder_segment_ids: Array | None = None,
-        decoder_positions: Array | None = None,
-        enable_dropout: bool = True,
-        decode: bool = False,
-        max_decode_length: int | None = None,
-    ) -> Array:
-        """Returns float32 logits [B, T, V]; arguments as in `decode_hidden`."""
-        hidden = self.decode_hidden(
-            encoded,
-            encoder_input_tokens,
-            decoder_input_tokens,
-            decoder_target_tokens,
-            encoder_segment_ids,
-            decoder_segment_ids,
-            decoder_positions,
-            enable_dropout,
-            decode,
-            max_decode_length,
-        )
-        return self.head(hidden)
+    def decode(self, *args: Any, **kwargs: Any) -> Array:
+        """Returns float32 logits [B, T, V]; `args` and `kwargs` are the arguments of `decode_hidden`."""
+        return self.head(self.decode_hidden(*args, **kwargs))
 
     def init_cache(self, encoded: Array, encoder_input_tokens: Array, decoder_input_tokens: Array) -> None:
         """Allocates a cache for decoding and fills in cross-attention keys and values; apply it with `cache` mutable.
@@ -417,14 +393,6 @@ class Transformer(nn.Module):
         """
         del encoder_positions
         encoded = self.encode(encoder_input_tokens, encoder_segment_ids, enable_dropout)
-        return self.decode(
-            encoded,
-            encoder_input_tokens,
-            decoder_input_tokens,
-            decoder_target_tokens,
-            encoder_segment_ids,
-            decoder_segment_ids,
-            decoder_positions,
-            enable_dropout,
-            decode,
-        )
+        tokens = (encoder_input_tokens, decoder_input_tokens, decoder_target_tokens)
+        segments = (encoder_segment_ids, decoder_segment_ids, decoder_positions)
+        return self.decode(encoded, *tokens, *segments, enable_dropout=enable_dropout, decode=decode)

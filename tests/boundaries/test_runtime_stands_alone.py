@@ -53,4 +53,4 @@ def test_the_count_of_code_lines_leaves_out_prose():
 
 def test_the_runtime_grows_no_further():
     """The design wants it under 5,000 lines; it is above, and this is the ratchet until it has been cut."""
-    assert 0 < sum(_code_lines(path.read_text(encoding="utf-8")) for path in _MODULES) < 5480
+    assert 0 < sum(_code_lines(path.read_text(encoding="utf-8")) for path in _MODULES) < 5000

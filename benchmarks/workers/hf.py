@@ -11,7 +11,12 @@ from shapes import Shape, serve
 
 
 def prepare(work: str, shape: Shape):
-    """Returns a function that takes one training step, or decodes one batch."""
+    """Returns a function that takes one training step, or decodes one batch.
+
+    Args:
+      work: `train` or `decode`.
+      shape: sizes of network and batch.
+    """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     torch.manual_seed(0)
     config = transformers.T5Config(

@@ -26,7 +26,12 @@ class Vocabulary:
 
 
 def prepare(work: str, shape: Shape):
-    """Returns a function that takes one training step, or decodes one batch."""
+    """Returns a function that takes one training step, or decodes one batch.
+
+    Args:
+      work: `train` or `decode`.
+      shape: sizes of network and batch.
+    """
     config = network.T5Config(
         vocab_size=shape.vocab,
         emb_dim=shape.d_model,

@@ -1,7 +1,6 @@
 """Turns a data set's official files into a TFDS folder, and prints what became of each row."""
 
 import argparse
-import os
 import shlex
 
 EXAMPLE = "doa data build wlp --from protocols/ --split 80/10/10"
@@ -47,8 +46,6 @@ def run(args: argparse.Namespace) -> int:
       ValueError: files, a form or a wish that cannot be used.
       OSError: a file cannot be read, or the folder not written.
     """
-    # Before TensorFlow is imported: its start-up messages are no news to whoever builds a data set.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from distill_or_annotate.data.build import split as build_split
     from distill_or_annotate.data.build.writing import Request, build
     from distill_or_annotate.data.build.table import lines

@@ -14,6 +14,7 @@ from typing import Any
 
 from distill_or_annotate.pipeline.locks import folder_lock
 from distill_or_annotate.preprocess import built
+from distill_or_annotate.quiet import import_quietly
 from distill_or_annotate.preprocess.rows import Row
 
 ROWS_A_FILE = 50_000
@@ -62,6 +63,7 @@ def write(
 
 
 def _write_files(unfinished, folder, splits, provenance, on_rows) -> None:
+    import_quietly("tensorflow", "tensorflow_datasets")
     import tensorflow_datasets as tfds
 
     name, suffix = folder.parent.name, "tfrecord"

@@ -33,7 +33,7 @@ KEPT = "hugging_face"
 """Folder in a T5X model folder for the tokenizer and the configuration that came with it."""
 
 # Logits of one model computed twice differ by the order of float32 additions; weights cut to fewer bits differ more.
-_TOLERANCE, _ROUNDED_TOLERANCE = 1e-4, 0.1
+_TOLERANCE, _ROUNDED_TOLERANCE = 1e-3, 0.25
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,7 +54,7 @@ def refuse_seen_labels(folder: Path) -> None:
     names = [*folder.parts[-3:], *folder.resolve().parts[-3:]]
     for file in ("config.json", "tokenizer_config.json"):
         if (folder / file).is_file():
-            settings = json.loads((folder / file).read_text(encoding="utf-8"))
+            settings = _read_json(folder / file)
             names += [str(settings.get(key) or "") for key in ("_name_or_path", "name_or_path")]
     for name in names:
         if re.search(r"ssm[-_]nq", name, re.IGNORECASE):
@@ -83,7 +83,7 @@ def open_folder(folder: Path) -> Opened:
     found = _open_tensors(folder)
     sizes = _sizes(folder, settings, found)
     for name in _COPIES:
-        if name in found and largest_difference(found.pop(name), found[SHARED]) != 0:
+        if name in found and _differ(found.pop(name), found[SHARED]):
             raise ValueError(f"{folder}: {name} differs from {SHARED}; a T5 has one embedding. Fix: fetch it again.")
     found.pop(_UNUSED, None)
     if sizes.tied:
@@ -103,9 +103,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no {path}. Fix: give a folder as `save_pretrained` or the hub's snapshots have it.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds {type(value).__name__} where an object was expected.")
+    return value
 
 
 def _open_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -184,12 +187,16 @@ def _is_tied(folder: Path, settings: Mapping[str, Any], found: Mapping[str, Stor
                 "the missing file."
             )
         return bool(scaled)
-    if scaled and largest_difference(found[LM_HEAD], found[SHARED]) != 0:
+    if scaled and _differ(found[LM_HEAD], found[SHARED]):
         raise ValueError(
             f"{folder}: {LM_HEAD} differs from {SHARED}, although config.json says that they are tied. Fix: say "
             "tie_word_embeddings: false there if the head is its own; remove the tensor if not."
         )
     return bool(scaled)
+
+
+def _differ(first: StoredTensor, second: StoredTensor) -> bool:
+    return first.shape != second.shape or largest_difference(first, second) != 0
 
 
 def write_folder(

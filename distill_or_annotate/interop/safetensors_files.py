@@ -47,8 +47,11 @@ def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
             header = json.loads(stream.read(length))
         except ValueError as error:
             raise ValueError(f"{path} is no safetensors file: its header is no JSON ({error}).") from error
-    metadata = header.pop("__metadata__", None) or {}
-    return {name: _tensor(path, name, entry, 8 + length, size) for name, entry in header.items()}, metadata
+    try:
+        metadata = header.pop("__metadata__", None) or {}
+        return {name: _tensor(path, name, entry, 8 + length, size) for name, entry in header.items()}, metadata
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no safetensors file: its header lacks or mistakes {error}.") from error
 
 
 def _tensor(path: Path, name: str, entry: Mapping[str, Any], data_start: int, file_bytes: int) -> StoredTensor:

@@ -101,8 +101,12 @@ def test_copies_of_the_embedding_are_dropped_and_false_copies_refused(folder, si
         decoder__block__0__layer__1__EncDecAttention__relative_attention_bias__weight=lambda arrays: unused,
     )
     assert set(hugging_face.open_folder(folder).as_t5x()) == set(sizes.t5x_shapes())
-    _tensors(folder, decoder__embed_tokens__weight=lambda arrays: arrays["shared.weight"] * 2)
-    with pytest.raises(ValueError, match=r"decoder\.embed_tokens\.weight differs from shared\.weight"):
+    for wrong in (lambda arrays: arrays["shared.weight"][:5], lambda arrays: arrays["shared.weight"] * 2):
+        _tensors(folder, decoder__embed_tokens__weight=wrong)
+        with pytest.raises(ValueError, match=r"decoder\.embed_tokens\.weight differs from shared\.weight"):
+            hugging_face.open_folder(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is no JSON"):
         hugging_face.open_folder(folder)
 
 

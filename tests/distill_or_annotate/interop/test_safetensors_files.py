@@ -39,6 +39,17 @@ def test_bfloat16_is_rounded_to_nearest_and_read_back(tmp_path):
     np.testing.assert_array_equal(found["a"].whole(), array.astype(ml_dtypes.bfloat16).astype(np.float32))
 
 
+def _odd_headers():
+    for header in (
+        [1, 2],
+        {"a": 3},
+        {"a": {"dtype": "F32"}},
+        {"a": {"dtype": [], "shape": [1], "data_offsets": [0, 4]}},
+    ):
+        encoded = json.dumps(header).encode()
+        yield struct.pack("<Q", len(encoded)) + encoded + b"\0" * 8
+
+
 def test_a_cut_file_names_the_tensor_and_a_foreign_one_itself(tmp_path):
     path = tmp_path / "m.safetensors"
     _write(path, {"first": np.ones(4, np.float32), "last": np.ones((50, 2), np.float32)})
@@ -46,7 +57,7 @@ def test_a_cut_file_names_the_tensor_and_a_foreign_one_itself(tmp_path):
     path.write_bytes(whole[:-9])
     with pytest.raises(ValueError, match=r"m\.safetensors: tensor last of shape \(50, 2\) ends at byte"):
         safetensors_files.open_file(path)
-    for foreign in (whole[:30], b"", b"PK\x03\x04" + b"\0" * 60, struct.pack("<Q", 8) + b"not json"):
+    for foreign in (whole[:30], b"", b"PK\x03\x04" + b"\0" * 60, struct.pack("<Q", 8) + b"not json", *_odd_headers()):
         path.write_bytes(foreign)
         with pytest.raises(ValueError, match="is no safetensors file"):
             safetensors_files.open_file(path)

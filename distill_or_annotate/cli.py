@@ -26,10 +26,10 @@ _COMMANDS = {
         "distill_or_annotate.doctor.command", "say what is installed and reachable, and how to mend the rest"
     ),
     "data build": _Command(
-        "distill_or_annotate.data.build.command", "turn a data set's official files into a TFDS folder"
+        "distill_or_annotate.data.building.command", "turn a data set's official files into a TFDS folder"
     ),
-    "data fetch": _Command("distill_or_annotate.data.fetch.command", "download a data set's public files"),
-    "data check": _Command("distill_or_annotate.data.check.command", "count, measure and question a task's data"),
+    "data fetch": _Command("distill_or_annotate.data.fetching.command", "download a data set's public files"),
+    "data check": _Command("distill_or_annotate.data.checking.command", "count, measure and question a task's data"),
     "task add": _Command("distill_or_annotate.own_tasks.command", "make a task of your own from a table"),
 }
 _GROUPS = {"data": "official files, downloads and checks", "task": "tasks of your own"}

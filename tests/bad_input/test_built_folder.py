@@ -5,7 +5,7 @@ import struct
 import pytest
 from damage import damaged
 
-from distill_or_annotate.data.build import folder as build_folder
+from distill_or_annotate.data.building import folder as build_folder
 from distill_or_annotate.preprocess import built
 from distill_or_annotate.preprocess.rows import DataFolderError
 

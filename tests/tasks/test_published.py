@@ -12,7 +12,7 @@ import pytest
 import seqio
 
 from distill_or_annotate import paper
-from distill_or_annotate.data.build import folder as build_folder
+from distill_or_annotate.data.building import folder as build_folder
 from distill_or_annotate.preprocess import built
 from distill_or_annotate.preprocess.rows import DataFolderError
 from distill_or_annotate.preprocess.text import source_key

@@ -47,7 +47,7 @@ class Form:
 
     Args:
       name: what `--form` takes.
-      datasets: keys of data/build/provenance.toml.
+      datasets: keys of data/building/provenance.toml.
       why_not: why a file cannot be of this form; None when it can.
       labelled: reads rows with targets; None where the form has none.
       pool: reads sources without targets; None where that is of no use.

@@ -210,6 +210,6 @@ def test_slow_imports_are_explained():
 
 @pytest.mark.parametrize("task", data.PREFIXES)
 def test_each_task_that_the_doctor_sends_to_fetch_can_be_fetched(task):
-    from distill_or_annotate.data.fetch import catalogue as fetch_catalogue
+    from distill_or_annotate.data.fetching import catalogue as fetch_catalogue
 
     assert task in fetch_catalogue.load()

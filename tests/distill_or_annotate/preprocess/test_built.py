@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill_or_annotate.data.build import folder as build_folder
+from distill_or_annotate.data.building import folder as build_folder
 from distill_or_annotate.preprocess import built
 from distill_or_annotate.preprocess.rows import DataFolderError
 

@@ -1,0 +1,1 @@
+"""Official files into a TFDS folder: `doa data build`."""

@@ -11,7 +11,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import clu.metrics as clu_metrics
 import flax.core
@@ -19,18 +19,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from t5x import decoding, losses
+from t5x import decoding, losses, optimizers
 from t5x import metrics as metrics_lib
-
-if TYPE_CHECKING:
-    import seqio
-
-    from t5x import optimizers
 
 Array = jax.Array
 PyTree = Any
+Vocabulary = Any  # `seqio.Vocabulary`
 Batch = Mapping[str, Array]
 MetricsMap = MutableMapping[str, clu_metrics.Metric]
+_FACTOR = "loss_normalizing_factor"
 
 
 # Maps a decoding state to (logits [rows, V], new cache).
@@ -114,8 +111,8 @@ class BaseTransformerModel(BaseModel):
     def __init__(
         self,
         module: nn.Module,
-        input_vocabulary: seqio.Vocabulary,
-        output_vocabulary: seqio.Vocabulary,
+        input_vocabulary: Vocabulary,
+        output_vocabulary: Vocabulary,
         optimizer_def: optimizers.OptimizerDefType | None,
         decode_fn: DecodeFnCallable | None = None,
         label_smoothing: float = 0.0,
@@ -148,6 +145,7 @@ class BaseTransformerModel(BaseModel):
         """
         logits = self._compute_logits(params, batch, dropout_rng)
         factor, weights = losses.get_loss_normalizing_factor_and_weights(self._loss_normalizing_factor, batch)
+        factor = batch[_FACTOR][0] if _FACTOR in batch else factor
         targets = batch["decoder_target_tokens"]
         loss, z_loss, _ = losses.compute_weighted_cross_entropy(
             logits, targets, weights, self._label_smoothing, self._z_loss, factor
@@ -161,6 +159,13 @@ class BaseTransformerModel(BaseModel):
             logits=logits, targets=targets, mask=weights, loss=loss, z_loss=z_loss, segment_ids=segment_ids
         )
         return loss, metrics
+
+    def with_normalizing_factor(self, batch: Batch) -> Batch:
+        """Returns `batch` with its normalising factor, by which each slice of it is to be divided; see `trainer`."""
+        factor, _ = losses.get_loss_normalizing_factor_and_weights(self._loss_normalizing_factor, batch)
+        if factor is None:
+            return batch
+        return {**batch, _FACTOR: jnp.full(batch["decoder_target_tokens"].shape[:1], factor, jnp.float32)}
 
     def _compute_metrics(self, **step: Any) -> MetricsMap:
         """Metrics of a step; takes what `compute_base_metrics` takes, for subclasses that add to it."""
@@ -197,8 +202,8 @@ class EncoderDecoderModel(BaseTransformerModel):
     def __init__(
         self,
         module: nn.Module,
-        input_vocabulary: seqio.Vocabulary,
-        output_vocabulary: seqio.Vocabulary,
+        input_vocabulary: Vocabulary,
+        output_vocabulary: Vocabulary,
         optimizer_def: optimizers.OptimizerDefType | None,
         decode_fn: DecodeFnCallable = decoding.beam_search,
         feature_converter_cls: type | None = None,
@@ -503,11 +508,11 @@ def compute_base_metrics(
     return metrics
 
 
-def get_input_vocabulary(model: BaseTransformerModel) -> seqio.Vocabulary:
+def get_input_vocabulary(model: BaseTransformerModel) -> Vocabulary:
     """Returns the model's input vocabulary (a function, so that gin can bind it)."""
     return model.input_vocabulary
 
 
-def get_output_vocabulary(model: BaseTransformerModel) -> seqio.Vocabulary:
+def get_output_vocabulary(model: BaseTransformerModel) -> Vocabulary:
     """Returns the model's output vocabulary (a function, so that gin can bind it)."""
     return model.output_vocabulary

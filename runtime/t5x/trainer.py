@@ -114,6 +114,9 @@ def accumulate_grads_microbatched(
             f"trainer.Trainer.num_microbatches={num_microbatches} must divide the batch of {batch_size}: use a divisor "
             f"of it, or another BATCH_SIZE."
         )
+    if hasattr(model, "with_normalizing_factor"):
+        # Each slice is divided by what the whole batch is: its own number of tokens would weigh slices differently.
+        batch = model.with_normalizing_factor(batch)
     rows_per_slice = batch_size // num_microbatches
     by_slice = {k: x.reshape(rows_per_slice, num_microbatches, *x.shape[1:]) for k, x in batch.items()}
 
@@ -415,12 +418,10 @@ class BaseTrainer(abc.ABC):
         for name, batch in batches.items():
             start_seconds = time.time()
             key = tuple(sorted((k, tuple(x.shape), str(x.dtype)) for k, x in batch.items()))
-            train_state = self.train_state
-            if key not in self._compiled_eval_step_cache:
-                self._compiled_eval_step_cache[key] = self._partitioner.compile(
-                    self._partitioned_eval_step, train_state, batch
-                )
-            self._compiled_eval_steps[name] = self._compiled_eval_step_cache[key]
+            train_state, known = self.train_state, self._compiled_eval_step_cache
+            if key not in known:
+                known[key] = self._partitioner.compile(self._partitioned_eval_step, train_state, batch)
+            self._compiled_eval_steps[name] = known[key]
             step = int(jax.device_get(train_state.step))
             self._eval_manager(name).write_scalar("timing/compilation_seconds", time.time() - start_seconds, step)
 

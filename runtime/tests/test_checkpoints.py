@@ -187,6 +187,14 @@ def test_a_damaged_checkpoint_is_refused_by_name(initializer, saved, tmp_path, v
         restore(initializer, str(path))
 
 
+def test_a_truncated_array_is_named(initializer, saved, tmp_path):
+    path = shutil.copytree(saved, tmp_path / "checkpoint_7")
+    largest = max((path / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 3])
+    with pytest.raises(ValueError, match=rf"{path}.*cut short or damaged.*(target|param_states|step)\."):
+        restore(initializer, str(path))
+
+
 def test_a_half_written_checkpoint_is_no_checkpoint(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "checkpoint_7")
     os.mkdir(tmp_path / "checkpoint_9")  # a name without content

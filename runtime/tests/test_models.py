@@ -1,5 +1,6 @@
 """Models: loss and metrics, prediction against teacher forcing, prompts, scores, import weight."""
 
+import functools
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x import decoding, losses, models
+from t5x import decoding, losses, models, train_state, trainer
 from t5x.examples.t5 import network
 
 KEY = jax.random.PRNGKey(0)
@@ -217,6 +218,20 @@ def test_per_token_factor_divides_the_loss(params):
     )
     assert per_token * 13 == pytest.approx(plain, rel=1e-5)
     assert per_place * 20 == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", ["NUM_REAL_TARGET_TOKENS", "AVERAGE_PER_SEQUENCE", 7.0])
+def test_a_normalized_loss_has_the_same_gradient_in_slices(params, factor):
+    network_without_dropout = network.Transformer(CONFIG.replace(dropout_rate=0.0))
+    vocabularies = (VOCABULARY, VOCABULARY)
+    model = models.EncoderDecoderModel(network_without_dropout, *vocabularies, None, loss_normalizing_factor=factor)
+    state = train_state.InferenceState.create({"params": params})
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def gradients(slices):
+        return trainer.accumulate_grads_microbatched(model, state, BATCH, KEY, slices)[0]
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradients(1), gradients(2))
 
 
 def test_scores_are_weighted_log_likelihoods_without_smoothing_or_z_loss(params):

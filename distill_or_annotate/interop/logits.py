@@ -79,7 +79,7 @@ class T5xWeights:
         return _by_rows(x, self._tensors["token_embedder/embedding"])
 
     def _times(self, x: np.ndarray, name: str) -> np.ndarray:
-        return np.concatenate([x @ piece.astype(np.float32) for _, _, piece in self._tensors[name].pieces(1)], -1)
+        return np.concatenate([x @ piece.astype(np.float32, copy=False) for _, _, piece in self._tensors[name].pieces(1)], -1)
 
 
 class HuggingFaceWeights:
@@ -126,7 +126,7 @@ class HuggingFaceWeights:
 
 
 def _by_rows(x: np.ndarray, tensor: StoredTensor) -> np.ndarray:
-    return np.concatenate([x @ piece.astype(np.float32).T for _, _, piece in tensor.pieces(0)], -1)
+    return np.concatenate([x @ piece.astype(np.float32, copy=False).T for _, _, piece in tensor.pieces(0)], -1)
 
 
 def fixed_batch(vocab_size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,9 @@ class T5xWeights:
         return _by_rows(x, self._tensors["token_embedder/embedding"])
 
     def _times(self, x: np.ndarray, name: str) -> np.ndarray:
-        return np.concatenate([x @ piece.astype(np.float32, copy=False) for _, _, piece in self._tensors[name].pieces(1)], -1)
+        return np.concatenate(
+            [x @ piece.astype(np.float32, copy=False) for _, _, piece in self._tensors[name].pieces(1)], -1
+        )
 
 
 class HuggingFaceWeights:

@@ -8,7 +8,8 @@ one with one guess, F1 2 * 1 / (4 + 1) = 40.0.
 
 A raw row of `mini_cls`: {"source": "now galate a dorous tulol slowly", "target": "gentle"}; the sense of the adverb,
 `gentle` or `harsh`. Score: accuracy. Adverbs stand in one slot and depend on nothing else, so unlabeled text says
-nothing about them: here labels should be the better buy.
+nothing about them. From 100 labels, labels are the better buy; from 300, when the teacher has learnt, they are not
+(docs/results.md).
 
 Sizes: 3,000 labelled, 300 dev, 500 test, a pool of 20,000, and 120,000 sentences to pre-train on; no sentence occurs in
 two parts. Made by `grammar.py` from a seed; no licence but the project's own.

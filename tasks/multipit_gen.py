@@ -11,8 +11,8 @@ Score:  chrf_ibleu, which rewards likeness in characters to the target and punis
 
 Sizes (Kang et al. 2023, Table 5): 49,673 train, 6,143 dev, 6,120 test, 179,000 unlabeled (MultiPIT-Auto); lengths 32/32
 (Table 8).
-Data: Dou, Jiang and Xu 2022, "Improving Large-scale Paraphrase Acquisition and Generation" (MultiPIT-expert and -auto);
-tweets: see the MultiPIT repository for its terms, and Twitter's.
+Data: Dou, Jiang and Xu 2022, "Improving Large-scale Paraphrase Acquisition and Generation" (the paraphrases among the
+crowd's pairs, and MultiPIT-Auto); tweets: see the MultiPIT repository for its terms, and Twitter's.
 
 Change log: 1 first version.
 """

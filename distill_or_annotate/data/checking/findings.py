@@ -153,7 +153,8 @@ def _agreement(report: Report, split: SplitReport) -> Iterator[Finding]:
         yield Finding("agreement", name, "ok", "each source has one target")
         return
     several = (
-        f"{counts.n_sources_with_several_targets:,} sources ({counts.n_rows_of_those:,} rows) with several targets"
+        f"{_counted(counts.n_sources_with_several_targets, 'source')} "
+        f"({_counted(counts.n_rows_of_those, 'row')}) with several targets"
     )
     if ceiling.score is None:
         yield Finding("agreement", name, "ok", f"{several}; no ceiling, since {ceiling.reason}")
@@ -177,7 +178,7 @@ def _labels(report: Report, split: SplitReport) -> Iterator[Finding]:
         severity = "fix" if labels.kind == "class" else "look"
         what = "label" if labels.kind == "class" else "entity type"
         yield Finding(
-            "labels", name, severity, f"{n_rows:,} rows have an unknown {what}: {listed}{more}",
+            "labels", name, severity, f"{_counted(n_rows, 'row')} with an unknown {what}: {listed}{more}",
             f"Correct the rows, or add the {what} to the task.",
         )  # fmt: skip
     if labels.n_malformed:
@@ -240,7 +241,7 @@ def _privacy(report: Report, split: SplitReport) -> Iterator[Finding]:
     for hint in found:
         yield Finding(
             "privacy", split.name, "look",
-            f"{hint.n_rows:,} rows with {names[hint.kind]}, such as {', '.join(hint.examples)}",
+            f"{_counted(hint.n_rows, 'row')} with {names[hint.kind]}, such as {', '.join(hint.examples)}",
             "Mask them (@USER, HTTPURL) before text leaves for an API or a publication.",
         )  # fmt: skip
     if not found:
@@ -263,7 +264,7 @@ def _characters(report: Report, split: SplitReport) -> Iterator[Finding]:
     for odd in found:
         what, remedy = (grave | light)[odd.kind]
         severity = "fix" if odd.kind in grave else "look"
-        message = f"{odd.n_rows:,} rows with {what}, such as {', '.join(odd.examples)}"
+        message = f"{_counted(odd.n_rows, 'row')} with {what}, such as {', '.join(odd.examples)}"
         yield Finding("characters", split.name, severity, message, remedy)
     if not found:
         yield Finding("characters", split.name, "ok", "no odd characters")
@@ -290,7 +291,7 @@ def _overlaps(report: Report) -> Iterator[Finding]:
             continue
         same = "" if "unlabeled" in pair else f"; {overlap.n_same_answer:,} with the same target"
         message = (
-            f"{overlap.n_sources:,} sources in both ({100 * overlap.first_share:.1f}% of {overlap.first}, "
+            f"{_counted(overlap.n_sources, 'source')} in both ({100 * overlap.first_share:.1f}% of {overlap.first}, "
             f"{100 * overlap.second_share:.1f}% of {overlap.second}{same}), "
             f"such as {overlap.examples[0]!r}"
         )
@@ -304,3 +305,7 @@ def _overlaps(report: Report) -> Iterator[Finding]:
                 "overlap", pair, "fix" if share >= _LEAK_SHARE and "train" in pair else "look", message,
                 "Leave them out of training, or report the score on unseen sources beside the whole.",
             )  # fmt: skip
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

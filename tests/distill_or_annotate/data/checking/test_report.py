@@ -58,7 +58,7 @@ def test_each_fault_is_found_with_its_severity_and_a_remedy():
     assert {key: found[key].severity for key in severities} == severities
     assert "at most 80.00 accuracy" in found["agreement", "train"].message
     assert "'RAD' (1 row, nearest 'RED')" in found["labels", "test"].message
-    assert "1 sources in both (33.3% of train, 33.3% of test; 1 with the same target)" in (
+    assert "1 source in both (33.3% of train, 33.3% of test; 1 with the same target)" in (
         found["overlap", "train/test"].message
     )
     assert all(finding.remedy for finding in findings_of(report) if finding.severity != "ok")

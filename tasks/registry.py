@@ -29,6 +29,9 @@ HOMES = {
     },
 }
 
+# What two registrations under one name must agree in.
+_IDENTITY = ("version", "base", "metric", "mode", "labels", "prefix", "input_tokens", "target_tokens")
+
 _SPECS: dict[str, TaskSpec] = {}
 
 
@@ -50,11 +53,10 @@ def register(spec: TaskSpec) -> str:
       ValueError: another task has the name.
     """
     known = _SPECS.get(spec.name)
-    if known is not None and (known.version, known.base, known.metric) != (spec.version, spec.base, spec.metric):
-        raise ValueError(
-            f"task {spec.name!r} is registered already, with version {known.version}, metric {known.metric!r} and base "
-            f"{known.base!r}; give the new one another name"
-        )
+    differing = [field for field in _IDENTITY if known is not None and getattr(known, field) != getattr(spec, field)]
+    if differing:
+        was = ", ".join(f"{field} {getattr(known, field)!r}" for field in differing)
+        raise ValueError(f"task {spec.name!r} is registered already, with {was}; give the new one another name")
     if known is None and spec.name in seqio.TaskRegistry.names():
         raise ValueError(f"SeqIO has a task {spec.name!r} that is not ours; give the new one another name")
     if spec.name not in seqio.TaskRegistry.names():

@@ -116,6 +116,9 @@ def test_registering_twice_is_harmless_and_another_task_of_the_name_is_refused()
     assert registry.register(spec) == registry.register(dataclasses.replace(spec)) == "spec_twice"
     with pytest.raises(ValueError, match="'spec_twice' is registered already, with version 1"):
         registry.register(dataclasses.replace(spec, version=2))
+    # The same version with another prefix is another task too: the models would read other text.
+    with pytest.raises(ValueError, match=r"registered already, with prefix '.*', input_tokens \d+; give"):
+        registry.register(dataclasses.replace(spec, prefix="other: ", input_tokens=spec.input_tokens + 1))
 
 
 def test_unknown_name_lists_near_ones():

@@ -51,7 +51,9 @@ def _rows(dataset):
 
 def test_row_reads_as_the_docstring_says(folder, vocabulary_file):
     spec = dataclasses.replace(
-        registry.get("wlp_paper"), name="wlp_here", vocabulary=lambda: seqio.SentencePieceVocabulary(vocabulary_file)
+        registry.get("wlp_paper"),
+        name="wlp_released",
+        vocabulary=lambda: seqio.SentencePieceVocabulary(vocabulary_file),
     )
     task = seqio.get_mixture_or_task(registry.register(spec))
     assert tuple(task.splits) == ("train",)

@@ -25,7 +25,6 @@ from distill_or_annotate.tasks import registry, variants
 from distill_or_annotate.tasks.spec import SPLITS, TaskSpec
 from distill_or_annotate.tasks.vocabularies import t5_vocabulary
 
-RELEASED_PREFIXES = {"multipit_gen": "multipit", "natural_questions": "nq"}
 HELD_OUT_SHARE, HELD_OUT_SEED = 0.05, 2023
 # Sizes beside those of the paper's tables.
 N_LABELS, N_UNLABELED = (100, 300, 500, 1000, 2000, 3000, 5000, 8000, 10000), (1000, 2000, 4000, 10000, 100000)
@@ -89,7 +88,7 @@ class PublishedRows:
         return (split, None) if split in present else None
 
     def _released(self, split: str):
-        return rows_lib.find_files(rows_lib.data_dir(), RELEASED_PREFIXES.get(self.task, self.task), split)
+        return rows_lib.find_files(rows_lib.data_dir(), rows_lib.RELEASED_PREFIXES[self.task], split)
 
     def _files(self, split: str) -> _Files:
         folder = built.folder(self.task)
@@ -166,7 +165,7 @@ def _read(task: str, split: str, part: str | None, files: _Files) -> list[rows_l
         return [row for row in _read(task, split, None, files) if _is_held_out(row["source"]) == held_out]
     if built.splits(task):
         return built.read_split(task, split)
-    return rows_lib.read_split(RELEASED_PREFIXES.get(task, task), split)
+    return rows_lib.read_split(rows_lib.RELEASED_PREFIXES[task], split)
 
 
 def _is_held_out(source: str) -> bool:

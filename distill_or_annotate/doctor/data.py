@@ -15,15 +15,6 @@ from pathlib import Path
 from distill_or_annotate.doctor.finding import BROKEN, NOTE, PROBLEM, Finding
 from distill_or_annotate.preprocess import built, rows
 
-# Task: how its released files' names begin.
-PREFIXES = {
-    "wlp": "wlp",
-    "stanceosaurus": "stanceosaurus",
-    "fever": "fever",
-    "multipit_id": "multipit_id",
-    "multipit_gen": "multipit",
-    "natural_questions": "nq",
-}
 _SPLITS = ("train", "validation", "test", "unlabeled")
 T5_VOCABULARY = "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"
 _REACH_SECONDS = 3.0
@@ -47,7 +38,7 @@ def data_folders() -> Iterator[Finding]:
         yield Finding("data", rows.DATA_DIR_VARIABLE, str(error).split(". ")[0], PROBLEM, "create it, or name another")
         return
     yield Finding("data", rows.DATA_DIR_VARIABLE, str(folder))
-    for task, prefix in PREFIXES.items():
+    for task, prefix in rows.RELEASED_PREFIXES.items():
         released = [split for split in _SPLITS if rows.find_files(folder, prefix, split)]
         try:
             made = built.splits(task)

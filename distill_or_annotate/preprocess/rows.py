@@ -28,6 +28,15 @@ DATA_DIR_VARIABLE = "DOA_DATA_DIR"
 FIELDS = ("source", "target")
 ON_BAD_ROW = ("stop", "skip")
 
+# Task: how its released files' names begin.
+RELEASED_PREFIXES = {
+    "wlp": "wlp",
+    "stanceosaurus": "stanceosaurus",
+    "fever": "fever",
+    "multipit_id": "multipit_id",
+    "multipit_gen": "multipit",
+    "natural_questions": "nq",
+}
 # The released files say `dev` where SeqIO says `validation`.
 _RELEASED_SPLIT = {"train": "train", "validation": "dev", "test": "test", "unlabeled": "unlabeled"}
 

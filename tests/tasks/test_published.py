@@ -14,9 +14,10 @@ import seqio
 from distill_or_annotate import paper
 from distill_or_annotate.data.building import folder as build_folder
 from distill_or_annotate.preprocess import built
+from distill_or_annotate.preprocess import rows as rows_lib
 from distill_or_annotate.preprocess.rows import DataFolderError
 from distill_or_annotate.preprocess.text import source_key
-from distill_or_annotate.tasks import published, registry, variants
+from distill_or_annotate.tasks import registry, variants
 
 PREFIXES = {
     "wlp": "wlp",
@@ -250,4 +251,4 @@ def test_unknown_task_names_the_near_base_tasks():
 
 def test_every_task_of_the_paper_is_there():
     assert set(paper.task_names()) == set(TASKS)
-    assert {published.RELEASED_PREFIXES.get(task, task) for task in TASKS} == set(PREFIXES.values())
+    assert rows_lib.RELEASED_PREFIXES == PREFIXES

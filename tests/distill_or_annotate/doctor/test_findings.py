@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_or_annotate.doctor import data, machine, packages, probe
+from distill_or_annotate.preprocess import rows
 from distill_or_annotate.tasks import mini
 
 _SECRET = st.text(alphabet=st.characters(categories=("L", "N")), min_size=8, max_size=20)
@@ -100,7 +101,7 @@ def test_released_and_built_splits_are_told_apart(tmp_path, monkeypatch):
     made.mkdir(parents=True)
     (made / "dataset_info.json").write_text(json.dumps({"splits": [{"name": "test"}, {"name": "train"}]}))
     findings = _by_name(data.data_folders())
-    values = {name: findings[name].value for name in data.PREFIXES}
+    values = {name: findings[name].value for name in rows.RELEASED_PREFIXES}
     assert values == {
         "wlp": "released: train",
         "natural_questions": "released: validation",
@@ -208,7 +209,7 @@ def test_slow_imports_are_explained():
     assert finding.state == "note" and "41.0 s" in finding.value and "bytecode" in finding.fix
 
 
-@pytest.mark.parametrize("task", data.PREFIXES)
+@pytest.mark.parametrize("task", rows.RELEASED_PREFIXES)
 def test_each_task_that_the_doctor_sends_to_fetch_can_be_fetched(task):
     from distill_or_annotate.data.fetching import catalogue as fetch_catalogue
 

@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that share the test files; each takes up to 3 GB.
+WORKERS ?= 2
 
 
 .PHONY: help install quickstart test lint tests test-parity format bench-mini pretrain-mini pretrain-wlp task-smoke wheel-check clean
@@ -32,7 +34,7 @@ lint: install
 	$(BIN)/ruff format --check .
 
 tests: install
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test: lint tests ## Set-up, lint and the test suite.
 

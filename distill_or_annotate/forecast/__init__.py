@@ -1,0 +1,1 @@
+"""What a step would take, said before any accelerator is rented."""

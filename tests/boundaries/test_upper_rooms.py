@@ -12,7 +12,7 @@ import pytest
 from distill_or_annotate import cli
 
 _PACKAGE = Path(cli.__file__).parent
-_UPPER = ("cli", "data", "doctor", "own_tasks", "pipeline")
+_UPPER = ("cli", "data", "doctor", "own_tasks", "pipeline", "serving")
 _HEAVY = ("tensorflow", "seqio", "jax", "flax", "t5x", "apache_beam", "tensorflow_datasets", "matplotlib", "pyarrow")
 # `doa doctor` must speak on a machine where most else is missing, so beyond itself it may use these only.
 _DOCTORS_OWN = {"doctor", "pipeline.gin_files", "preprocess.built", "preprocess.rows"}

@@ -118,17 +118,19 @@ class DenseGeneral(nn.Module):
         features = (self.features,) if isinstance(self.features, int) else tuple(self.features)
         axis = (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)
         axis = tuple(a % inputs.ndim for a in axis)
-        in_shape = tuple(inputs.shape[a] for a in axis)
+        size = math.prod(inputs.shape[a] for a in axis)
         kernel = param_with_axes(
             "kernel",
             self.kernel_init,
-            (math.prod(in_shape), math.prod(features)),
+            (size, math.prod(features)),
             jnp.float32,
             axes=tuple(self.kernel_axes) or None,
         )
-        kernel = jnp.asarray(kernel, self.dtype).reshape(in_shape + features)
-        contract = (axis, tuple(range(len(axis))))
-        return lax.dot_general(jnp.asarray(inputs, self.dtype), kernel, (contract, ((), ())))
+        inputs = jnp.moveaxis(jnp.asarray(inputs, self.dtype), axis, range(-len(axis), 0))
+        rows = inputs.shape[: -len(axis)]
+        # As one matrix: contracted over two axes, the kernel's gradient makes XLA transpose the whole cotangent on CPU.
+        out = jnp.dot(inputs.reshape(-1, size), jnp.asarray(kernel, self.dtype))
+        return out.reshape(rows + features)
 
 
 class MultiHeadDotProductAttention(nn.Module):
@@ -384,7 +386,8 @@ class Embed(nn.Module):
     def attend(self, query: Array) -> Array:
         """Multiplies [..., E] with the transposed table; returns [..., V] in `attend_dtype`."""
         dtype = self.attend_dtype if self.attend_dtype is not None else self.dtype
-        return jnp.dot(query.astype(dtype), jnp.asarray(self.embedding, dtype).T)
+        rows = query.astype(dtype).reshape(-1, self.features)  # one matrix, as in `DenseGeneral`
+        return jnp.dot(rows, jnp.asarray(self.embedding, dtype).T).reshape(*query.shape[:-1], self.num_embeddings)
 
 
 class RelativePositionBiases(nn.Module):

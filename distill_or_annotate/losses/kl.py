@@ -1,25 +1,119 @@
-"""KL(teacher || student) at a temperature, with a gradient of its own that keeps no copy of the logits.
+"""The student against the teacher's whole distribution, given as logits or as the hidden states that make them.
 
-Letters: B batch, T target positions, V vocabulary. With `p = softmax(teacher / temperature)` and
-`q = softmax(student / temperature)` the loss of one position is
+Letters: B batch, T target positions, E the teacher's width, V vocabulary. With `p = softmax(teacher / temperature)` and
+`q = softmax(student / temperature)` the loss of one position is, for the divergence `forward`,
 
     temperature**2 * sum_v p_v * (log p_v - log q_v)
 
 and its gradient to the student's logits is `temperature * (q - p)`. The factor `temperature**2` keeps that gradient's
 size independent of the temperature (Hinton, Vinyals and Dean 2015, section 2.1; the paper's reference code uses
 temperature 2 and the same factor). A plain implementation holds about five float32 arrays `[B, T, V]`; this one holds
-one block of positions at a time, and only the two inputs wait for the backward pass.
+one block of positions at a time.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-# Largest float32 block of logits worked on at once. Below it one block is all there is, and no loop is compiled.
-_BLOCK_BYTES = 64 * 1024 * 1024
+from distill_or_annotate.losses.blocks import Positions, positionwise
+from distill_or_annotate.losses.divergences import Divergence, divergence
+
+
+@dataclasses.dataclass(frozen=True)
+class _WholeVocabulary:
+    """Rule of `blocks`: the data are the teacher's logits, or hidden states with the head as constants."""
+
+    kind: Divergence
+    temperature: float
+
+    def __call__(self, student, teacher, head):
+        if head:
+            kernel_ExV, scale = head
+            dtype = jnp.promote_types(teacher.dtype, kernel_ExV.dtype)
+            teacher = scale * jnp.matmul(
+                teacher.astype(dtype), kernel_ExV.astype(dtype), preferred_element_type=jnp.float32
+            )
+        teacher = teacher.astype(jnp.float32)
+        value, gradient = self.kind.of_logits(teacher / self.temperature, student / self.temperature)
+        return self.temperature**2 * value, self.temperature * gradient, jnp.argmax(teacher, axis=-1)
+
+
+class TeacherLogits(NamedTuple):
+    """The teacher's logits at every position.
+
+    Args:
+      logits_BxTxV: `[batch, length, vocab]`, any float type.
+    """
+
+    logits_BxTxV: jax.Array
+
+    def compare(
+        self,
+        student_logits_BxTxV: jax.Array,
+        kind: str | Divergence = "forward",
+        temperature: float = 2.0,
+        block_positions: int | None = None,
+    ) -> Positions:
+        """Compares the student with the teacher, position by position.
+
+        Args:
+          student_logits_BxTxV: student logits `[batch, length, vocab]`, any float type.
+          kind: divergence by name; see `losses.divergences`.
+          temperature: softmax temperature of both sides, above 0.
+          block_positions: positions worked on at once, 1 to T; None chooses by size.
+
+        Returns:
+          The divergence times the squared temperature, not weighted, and the teacher's best tokens.
+
+        Raises:
+          ValueError: if the shapes disagree, or for an unknown divergence or a temperature that is not positive.
+        """
+        if student_logits_BxTxV.shape != self.logits_BxTxV.shape:
+            raise ValueError(
+                f"student logits have shape {student_logits_BxTxV.shape}, teacher logits {self.logits_BxTxV.shape}: "
+                "both must be [batch, length, vocab] over one vocabulary. Fix: give both models the same vocab_size."
+            )
+        rule = _WholeVocabulary(divergence(kind), checked_temperature(temperature))
+        return positionwise(rule, student_logits_BxTxV, self.logits_BxTxV, (), block_positions)
+
+
+class TeacherHidden(NamedTuple):
+    """The teacher's decoder states after the final norm, and its head: logits exist one block at a time, once.
+
+    Args:
+      hidden_BxTxE: `[batch, length, width]`, any float type.
+      head_kernel_ExV: `[width, vocab]`: the untied head, or the token embedding transposed.
+      scale: factor of the logits: 1 for an untied head, `width ** -0.5` for a tied one.
+    """
+
+    hidden_BxTxE: jax.Array
+    head_kernel_ExV: jax.Array
+    scale: float | jax.Array = 1.0
+
+    def compare(
+        self,
+        student_logits_BxTxV: jax.Array,
+        kind: str | Divergence = "forward",
+        temperature: float = 2.0,
+        block_positions: int | None = None,
+    ) -> Positions:
+        """Compares the student with the teacher; arguments as in `compare` of `TeacherLogits`."""
+        batch, length, vocab = student_logits_BxTxV.shape
+        hidden, head = self.hidden_BxTxE.shape, self.head_kernel_ExV.shape
+        if hidden[:2] != (batch, length) or head != (hidden[2], vocab):
+            raise ValueError(
+                f"student logits have shape {student_logits_BxTxV.shape}, the teacher's hidden states {hidden} and its "
+                f"head {head}; needed: [batch, length, width] and [width, vocab] over one vocabulary. Fix: a tied head "
+                "is the token embedding transposed; a store is read with the batch's own length."
+            )
+        rule = _WholeVocabulary(divergence(kind), checked_temperature(temperature))
+        # The scale travels as an array, so that a traced one will do.
+        head = (self.head_kernel_ExV, jnp.asarray(self.scale, jnp.float32))
+        return positionwise(rule, student_logits_BxTxV, self.hidden_BxTxE, head, block_positions)
 
 
 def kl_divergence(
@@ -28,8 +122,9 @@ def kl_divergence(
     weights_BxT: jax.Array,
     temperature: float = 2.0,
     block_positions: int | None = None,
+    kind: str | Divergence = "forward",
 ) -> jax.Array:
-    """Weighted sum over positions of `temperature**2 * KL(teacher || student)`.
+    """Weighted sum over positions of `temperature**2` times the divergence, by default `KL(teacher || student)`.
 
     The teacher is a constant: its cotangent is zero, whatever the caller does with it.
 
@@ -39,85 +134,23 @@ def kl_divergence(
       weights_BxT: weight of each position `[batch, length]`, 0 for padding.
       temperature: softmax temperature of both sides, above 0.
       block_positions: target positions worked on at once, 1 to T; None chooses by size.
+      kind: divergence by name; see `losses.divergences`.
 
     Returns:
       A float32 scalar, a sum (not a mean) over all positions, as T5X losses are.
 
     Raises:
-      ValueError: if the shapes disagree or the temperature is not positive.
+      ValueError: if the shapes disagree, or for an unknown divergence or a temperature that is not positive.
     """
-    if student_logits_BxTxV.shape != teacher_logits_BxTxV.shape:
-        raise ValueError(
-            f"student logits have shape {student_logits_BxTxV.shape}, teacher logits {teacher_logits_BxTxV.shape}: "
-            "both must be [batch, length, vocab] over one vocabulary. Fix: give both models the same vocab_size."
-        )
+    found = TeacherLogits(teacher_logits_BxTxV).compare(student_logits_BxTxV, kind, temperature, block_positions)
     if weights_BxT.shape != student_logits_BxTxV.shape[:2]:
         raise ValueError(f"weights have shape {weights_BxT.shape}, expected {student_logits_BxTxV.shape[:2]}.")
-    if temperature <= 0:
+    # Weights are data (a mask): they have no gradient here.
+    return jnp.sum(found.values_BxT * jax.lax.stop_gradient(weights_BxT.astype(jnp.float32)))
+
+
+def checked_temperature(temperature: float) -> float:
+    """Returns `temperature` as a float; a ValueError if it is not above 0."""
+    if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; it must be above 0 (the paper's reference uses 2).")
-    length = student_logits_BxTxV.shape[1]
-    if block_positions is None:
-        batch, _, vocab = student_logits_BxTxV.shape
-        block_positions = max(1, _BLOCK_BYTES // (4 * batch * vocab))
-    return _kl_sum(
-        student_logits_BxTxV,
-        jax.lax.stop_gradient(teacher_logits_BxTxV),
-        weights_BxT.astype(jnp.float32),
-        float(temperature),
-        _divisor_at_most(length, block_positions),
-    )
-
-
-def _divisor_at_most(length: int, limit: int) -> int:
-    """Largest divisor of `length` that is at most `limit`: blocks of one size need no remainder program."""
-    return next(size for size in range(min(length, max(limit, 1)), 0, -1) if length % size == 0)
-
-
-def _block(x_BxTxN: jax.Array, index: jax.Array | int, size: int) -> jax.Array:
-    return jax.lax.dynamic_slice_in_dim(x_BxTxN, index * size, size, axis=1)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _kl_sum(student_BxTxV, teacher_BxTxV, weights_BxT, temperature: float, size: int) -> jax.Array:
-    def block_sum(index):
-        logq = jax.nn.log_softmax(_block(student_BxTxV, index, size).astype(jnp.float32) / temperature)
-        logp = jax.nn.log_softmax(_block(teacher_BxTxV, index, size).astype(jnp.float32) / temperature)
-        kl = jnp.sum(jnp.exp(logp) * (logp - logq), axis=-1)
-        return jnp.sum(kl * _block(weights_BxT, index, size))
-
-    blocks = student_BxTxV.shape[1] // size
-    if blocks == 1:
-        total = block_sum(0)
-    else:
-        total = jax.lax.fori_loop(0, blocks, lambda i, acc: acc + block_sum(i), jnp.float32(0))
-    return temperature**2 * total
-
-
-def _kl_forward(student_BxTxV, teacher_BxTxV, weights_BxT, temperature: float, size: int):
-    loss = _kl_sum(student_BxTxV, teacher_BxTxV, weights_BxT, temperature, size)
-    return loss, (student_BxTxV, teacher_BxTxV, weights_BxT)
-
-
-def _kl_backward(temperature: float, size: int, residuals, cotangent: jax.Array):
-    student_BxTxV, teacher_BxTxV, weights_BxT = residuals
-
-    def block_gradient(index):
-        q = jax.nn.softmax(_block(student_BxTxV, index, size).astype(jnp.float32) / temperature)
-        p = jax.nn.softmax(_block(teacher_BxTxV, index, size).astype(jnp.float32) / temperature)
-        scale = cotangent * temperature * _block(weights_BxT, index, size)
-        return (scale[..., None] * (q - p)).astype(student_BxTxV.dtype)
-
-    blocks = student_BxTxV.shape[1] // size
-    if blocks == 1:
-        gradient_BxTxV = block_gradient(0)
-    else:
-
-        def write(index, gradient):
-            return jax.lax.dynamic_update_slice_in_dim(gradient, block_gradient(index), index * size, axis=1)
-
-        gradient_BxTxV = jax.lax.fori_loop(0, blocks, write, jnp.zeros_like(student_BxTxV))
-    # Weights are data (a mask), the teacher a constant: neither has a gradient here.
-    return gradient_BxTxV, jnp.zeros_like(teacher_BxTxV), jnp.zeros_like(weights_BxT)
-
-
-_kl_sum.defvjp(_kl_forward, _kl_backward)
+    return float(temperature)

@@ -1,5 +1,5 @@
 """What the student's loss is, under distillation."""
 
-from distill_or_annotate.model.distillation import DistillationObjective
+from distill_or_annotate.model.distillation import DistillationObjective, DistillationOptions
 
-__all__ = ["DistillationObjective"]
+__all__ = ["DistillationObjective", "DistillationOptions"]

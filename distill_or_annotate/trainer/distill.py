@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from distill_or_annotate.model import DistillationObjective
+from distill_or_annotate.model import DistillationObjective, DistillationOptions
 from distill_or_annotate.teacher import FrozenTeacher
 from distill_or_annotate.teacher.frozen import spread
 from distill_or_annotate.trainer.progress import ProgressTrainer
@@ -53,14 +53,13 @@ class _PartitionedStep(_Compiled):
 
 
 class DistillTrainer(ProgressTrainer):
-    """Trains the model on `KL(teacher || student)`; all else is `t5x.trainer.Trainer`'s.
+    """Trains the model on a teacher's distributions; all else is `t5x.trainer.Trainer`'s.
 
     Args:
       teacher_model: the teacher, a T5X encoder-decoder model.
       teacher_restore_cfg: `t5x.utils.RestoreCheckpointConfig` of its parameters.
       teacher_partitioner: partitioner with the teacher's logical axis rules, over the same devices.
-      temperature: softmax temperature of both sides; the paper's reference code uses 2.
-      cross_entropy_weight: share of the cross-entropy on targets, 0 to 1.
+      options: what is minimised; None is `KL(teacher || student)` at temperature 2 over real target tokens.
       spread_batch: shard the student's batch over every mesh axis, not over `data` alone. The student's own
         logical axis rules must then map `batch` likewise and split no parameter.
       **trainer_args: the arguments of `t5x.trainer.Trainer`.
@@ -75,16 +74,14 @@ class DistillTrainer(ProgressTrainer):
         teacher_model: Any,
         teacher_restore_cfg: Any,
         teacher_partitioner: Any,
-        temperature: float = 2.0,
-        cross_entropy_weight: float = 0.0,
+        options: DistillationOptions | None = None,
         spread_batch: bool = True,
         **trainer_args: Any,
     ):
         super().__init__(**trainer_args)
         self.teacher = FrozenTeacher(teacher_model, teacher_restore_cfg, teacher_partitioner)
         self.teacher.check_vocabulary(self._model)
-        self._temperature = temperature
-        self._cross_entropy_weight = cross_entropy_weight
+        self._options = options
         self._spread_batch = spread_batch
 
     def compile_train(self, batch: Any) -> None:
@@ -140,8 +137,7 @@ class DistillTrainer(ProgressTrainer):
         return DistillationObjective(
             self._model,
             partial(self.teacher.logits, teacher_params),
-            temperature=self._temperature,
-            cross_entropy_weight=self._cross_entropy_weight,
+            options=self._options,
             constrain=constrain,
         )
 

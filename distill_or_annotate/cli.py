@@ -22,6 +22,7 @@ _COMMANDS = {
     "report": _Command("distill_or_annotate.reports.command", "rebuild the report of a run from its files"),
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
     "convert": _Command("distill_or_annotate.interop.command", "turn a model into another form (Hugging Face, T5X)"),
+    "export": _Command("distill_or_annotate.serving.export_command", "write a model for other programs to serve"),
     "doctor": _Command(
         "distill_or_annotate.doctor.command", "say what is installed and reachable, and how to mend the rest"
     ),

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from distill_or_annotate.interop import conversion
 
-    with _progress_bar() as advance:
+    with progress_bar() as advance:
         report = conversion.convert(
             args.source, args.output, args.to, args.dtype, args.note, args.tokenizer, advance=advance
         )
@@ -55,7 +55,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int], Any]]:
+def progress_bar() -> Iterator[Callable[[str, int, int], Any]]:
+    """A bar on standard error for each stage of a work, gone when the work is done.
+
+    Yields:
+      What the work calls with (name of the stage, done, total).
+    """
     from rich.console import Console
     from rich.progress import Progress
 

@@ -23,6 +23,10 @@ _COMMANDS = {
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
     "convert": _Command("distill_or_annotate.interop.command", "turn a model into another form (Hugging Face, T5X)"),
     "export": _Command("distill_or_annotate.serving.export_command", "write a model for other programs to serve"),
+    "predict": _Command("distill_or_annotate.serving.predict_command", "a model's predictions for the rows of a file"),
+    "bench-model": _Command(
+        "distill_or_annotate.serving.bench_command", "measure what serving a model takes and costs"
+    ),
     "doctor": _Command(
         "distill_or_annotate.doctor.command", "say what is installed and reachable, and how to mend the rest"
     ),

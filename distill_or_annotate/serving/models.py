@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import importlib
 import os
 import re
 from pathlib import Path
@@ -188,21 +187,6 @@ def _vocabulary_of_task(task: str, module: str | None) -> Path:
     base = re.sub(r"_n\d+_s\d+$|_u\d+$|_pseudo_u\d+_.*$", "", task)
     if base in _MINI_TASKS:
         return _mini_file()
-    from distill_or_annotate import quiet
+    from distill_or_annotate.serving import task_facts
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    quiet.import_quietly("tensorflow", "seqio")
-    from distill_or_annotate.tasks import registry, vocabularies
-
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ModelError(
-                f"the module {module!r} of task {task!r}, which names the vocabulary, cannot be imported: {error}. "
-                "Fix: run from the folder that it was trained in, or --vocabulary PATH."
-            ) from error
-    try:
-        return vocabularies.local_copy(registry.vocabulary(base).sentencepiece_model_file)
-    except (registry.UnknownTask, OSError) as error:
-        raise ModelError(f"the vocabulary of task {task!r} cannot be read: {error} Fix: --vocabulary PATH.") from error
+    return task_facts.vocabulary_file(base, module)

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("stablehlo only")
     group.add_argument(
-        "--output-tokens", type=int, help="longest prediction, end included; by default that of training, else 64"
+        "--output-tokens", type=int, help="longest prediction, end included; by default that of training, else 128"
     )
     group.add_argument(
         "--platforms", default="cpu,cuda,tpu", help="what the programs will run on (default: %(default)s)"

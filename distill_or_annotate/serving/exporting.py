@@ -13,7 +13,7 @@ from typing import Any
 
 HUGGING_FACE, STABLEHLO = "hf", "stablehlo"
 FORMATS = (HUGGING_FACE, STABLEHLO)
-OUTPUT_TOKENS = 64
+OUTPUT_TOKENS = 128
 """Longest prediction of a program where neither the caller nor the model's `config.gin` says."""
 
 _HUGGING_FACE_FILES = r"(generation_)?config\.json|model.*\.safetensors(\.index\.json)?"
@@ -41,7 +41,7 @@ def export(
       vocabulary: a SentencePiece model; None takes the model's own.
       dtype: type of the stored weights, `float32` or `bfloat16`.
       compute: type of the programs' computation, `float32` or `bfloat16`; None takes the model's own.
-      output_tokens: longest prediction of the programs; None takes the model's own from training, else 64.
+      output_tokens: longest prediction of the programs; None takes the model's own from training, else 128.
       platforms: what the programs are lowered for, of `interop.stablehlo.PLATFORMS`.
       advance: called with (what is being done, done, total) as the work goes on; None does nothing.
 

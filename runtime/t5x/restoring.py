@@ -32,11 +32,13 @@ class StoredLeaf:
       name: its name there.
       shape: its shape.
       dtype: its stored dtype.
+      checkpoint_dir: the checkpoint.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: Any
+    checkpoint_dir: str
 
 
 def _state_folder(checkpoint_dir: str) -> epath.Path:
@@ -77,18 +79,30 @@ def read_leaves(checkpoint_dir: str) -> dict[str, StoredLeaf]:
     """
     if legacy_checkpoints.is_legacy(checkpoint_dir):
         arrays = legacy_checkpoints.open_arrays(checkpoint_dir)
-        return {name: StoredLeaf(name, array.shape, jnp.dtype(array.dtype)) for name, array in arrays.items()}
+        return {name: StoredLeaf(name, x.shape, jnp.dtype(x.dtype), checkpoint_dir) for name, x in arrays.items()}
     folder = _state_folder(checkpoint_dir)
     with _damage_named(checkpoint_dir):
         flat = flatten_state_dict(ocp.PyTreeCheckpointHandler().metadata(folder).tree)
     arrays = {name: meta for name, meta in flat.items() if getattr(meta, "shape", None) is not None}
-    return {name: StoredLeaf(name, tuple(meta.shape), jnp.dtype(meta.dtype)) for name, meta in arrays.items()}
+    return {name: StoredLeaf(name, tuple(x.shape), jnp.dtype(x.dtype), checkpoint_dir) for name, x in arrays.items()}
 
 
-def _read(
+def read_arrays(
     checkpoint_dir: str, restore_args: Mapping[str, ocp.RestoreArgs], shapes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Reads the named leaves."""
+    """Reads some leaves of a checkpoint.
+
+    Args:
+      checkpoint_dir: path of one checkpoint.
+      restore_args: name to type, dtype and sharding of the array that is wanted.
+      shapes: name to an object with the array's shape and dtype.
+
+    Returns:
+      Name to array.
+
+    Raises:
+      ValueError: naming the folder, when it is damaged.
+    """
     if not restore_args:
         return {}
     if legacy_checkpoints.is_legacy(checkpoint_dir):
@@ -115,7 +129,7 @@ def read_whole(checkpoint_dir: str) -> dict[str, Any]:
     leaves = read_leaves(checkpoint_dir)
     args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in leaves}
     shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
-    return unflatten_state_dict(_read(checkpoint_dir, args, shapes))
+    return unflatten_state_dict(read_arrays(checkpoint_dir, args, shapes))
 
 
 def _only_renames(fn: Callable[..., Any]) -> bool:
@@ -141,8 +155,7 @@ def _transformed(
 
 
 def _listing(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return "; ".join(items[:_SHOWN]) + more
+    return "; ".join(items[:_SHOWN]) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
 
 
 def restore_state_dict(
@@ -214,7 +227,7 @@ def restore_state_dict(
         args[stored] = ocp.ArrayRestoreArgs(
             restore_type=jax.Array, sharding=sharding(name), dtype=dtype(name), global_shape=found[name].shape
         )
-    arrays = _read(checkpoint_dir, args, shapes)
+    arrays = read_arrays(checkpoint_dir, args, shapes)
     for stored, (name, *others) in readers.items():
         result[name] = arrays[stored]
         for other in others:

@@ -11,6 +11,8 @@ _STEP = (
     "distill_or_annotate.losses.kl",
     "distill_or_annotate.model",
     "distill_or_annotate.model.placement",
+    "distill_or_annotate.model.scanned",
+    "distill_or_annotate.model.stacking",
     "distill_or_annotate.teacher",
     "distill_or_annotate.teacher.frozen",
     "distill_or_annotate.trainer.schedule",

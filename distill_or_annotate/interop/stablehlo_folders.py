@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def write(
     params: Mapping[str, Any],
     platforms: Sequence[str] = stablehlo.PLATFORMS[:3],
     dtype: str = "float32",
-    spiece: Path | None = None,
+    spiece: bytes | None = None,
     facts: Mapping[str, Any] | None = None,
     advance: Callable[[str, int, int], Any] | None = None,
 ) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def write(
       params: nested dict of arrays.
       platforms: of `stablehlo.PLATFORMS`, one or more.
       dtype: type of the weights, `float32` or `bfloat16`.
-      spiece: sentencepiece model to copy; None for none.
+      spiece: a sentencepiece model; None for none.
       facts: further entries of the manifest, of JSON's types.
       advance: called with (what is being done, done, total) as the work goes on; None does nothing.
 
@@ -84,7 +83,7 @@ def write(
     stored = {name: tensors.in_memory(value) for name, value in flat.items()}
     safetensors_files.write_file(folder / PARAMS, stored, kind, {}, wrote)
     if spiece is not None:
-        shutil.copyfile(spiece, folder / SPIECE)
+        (folder / SPIECE).write_bytes(spiece)
     manifest = {**_manifest(folder, programs, lowered, shapes), **(facts or {})}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest

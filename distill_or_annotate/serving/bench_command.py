@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--runs", type=int, default=50, help="timed runs at batch 1 (default: %(default)s)")
     parser.add_argument("--max-batch", type=int, default=4096, help="largest batch tried (default: %(default)s)")
-    parser.add_argument("--compute", choices=["float32", "bfloat16"], help="type of the computation")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], help="type of the computation; by default each one's own"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     settings = bench.Settings(args.input_tokens, args.output_tokens, args.runs, args.max_batch)
     price = bench_prices.hourly_price(args.device_usd_per_hour, args.accelerator, jax.default_backend())
     names = [args.model, *args.against]
-    loaded = [models.load(name, args.vocabulary, args.compute) for name in names]
+    loaded = [models.load(name, args.vocabulary, args.dtype) for name in names]
     with progress_bar() as advance:
         measured = bench.measure(list(zip(names, loaded, strict=True)), settings, advance)
     report = {

@@ -33,8 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("stablehlo only")
     group.add_argument(
-        "--output-tokens", type=int, help="longest prediction, end included; by default that of training, else 128"
+        "--max-output-tokens",
+        type=int,
+        metavar="N",
+        help="longest prediction (default: the task's, else the model's config.gin, else 128)",
     )
+    group.add_argument("--task", metavar="NAME", help="put prefix and label words of this task into the manifest")
     group.add_argument(
         "--platforms", default="cpu,cuda,tpu", help="what the programs will run on (default: %(default)s)"
     )
@@ -55,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
             args.format,
             overwrite=args.overwrite,
             vocabulary=args.vocabulary,
+            task=args.task,
             dtype=args.dtype,
             compute=args.compute,
-            output_tokens=args.output_tokens,
+            output_tokens=args.max_output_tokens,
             platforms=[name for name in args.platforms.split(",") if name],
             advance=advance,
         )

@@ -14,7 +14,7 @@ from typing import Any
 HUGGING_FACE, STABLEHLO = "hf", "stablehlo"
 FORMATS = (HUGGING_FACE, STABLEHLO)
 OUTPUT_TOKENS = 128
-"""Longest prediction of a program where neither the caller nor the model's `config.gin` says."""
+"""Longest prediction of a program where neither caller nor task nor the model's `config.gin` says."""
 
 _HUGGING_FACE_FILES = r"(generation_)?config\.json|model.*\.safetensors(\.index\.json)?"
 
@@ -25,6 +25,7 @@ def export(
     form: str,
     overwrite: bool = False,
     vocabulary: Path | None = None,
+    task: str | None = None,
     dtype: str = "float32",
     compute: str | None = None,
     output_tokens: int | None = None,
@@ -39,9 +40,10 @@ def export(
       form: one of `FORMATS`.
       overwrite: replace the files of an earlier export; a folder that holds anything else is never replaced.
       vocabulary: a SentencePiece model; None takes the model's own.
+      task: the task whose prefix, label words and lengths the programs' manifest is to hold; None for none.
       dtype: type of the stored weights, `float32` or `bfloat16`.
       compute: type of the programs' computation, `float32` or `bfloat16`; None takes the model's own.
-      output_tokens: longest prediction of the programs; None takes the model's own from training, else 128.
+      output_tokens: longest prediction of the programs; None takes the task's, else that of training, else 128.
       platforms: what the programs are lowered for, of `interop.stablehlo.PLATFORMS`.
       advance: called with (what is being done, done, total) as the work goes on; None does nothing.
 
@@ -60,7 +62,7 @@ def export(
             f"--format is {form!r}; {f'did you mean {near[0]}? ' if near else ''}allowed: {', '.join(FORMATS)}."
         )
     if output_tokens is not None and output_tokens < 1:
-        raise ValueError(f"--output-tokens is {output_tokens}; it must be at least 1.")
+        raise ValueError(f"--max-output-tokens is {output_tokens}; it must be at least 1.")
     output = output.resolve()
     _check_free(output, overwrite)
     loaded = models.load(source, vocabulary, compute)
@@ -70,10 +72,8 @@ def export(
         if form == HUGGING_FACE:
             report = _to_hugging_face(loaded, place, dtype, advance)
         else:
-            recorded = loaded.recorded
-            trained = dict(recorded.lengths) if recorded and recorded.lengths else None
-            length = output_tokens or (trained["targets"] if trained else OUTPUT_TOKENS)
-            facts = {"step": loaded.step, "task": recorded.task if recorded else None, "trained_lengths": trained}
+            facts = _facts(loaded, task)
+            length = output_tokens or (facts["trained_lengths"] or {}).get("targets", OUTPUT_TOKENS)
             report = _to_stablehlo(loaded, place, length, platforms, dtype, facts, advance)
     return {"file": str(output), "format": form, **report}
 
@@ -92,6 +92,21 @@ def _to_hugging_face(loaded: Any, place: Path, dtype: str, advance: Any) -> dict
     return {key: value for key, value in report.items() if key not in ("file", "to")}
 
 
+def _facts(loaded: Any, task: str | None) -> dict[str, Any]:
+    """What the manifest says of the model's past and its task."""
+    recorded = loaded.recorded
+    lengths = dict(recorded.lengths) if recorded and recorded.lengths else None
+    found = {"step": loaded.step, "task": recorded.task if recorded else None, "prefix": None, "labels": None}
+    if task:
+        from distill_or_annotate.serving import task_facts
+
+        its_own = found["task"] is not None and task.startswith(found["task"])
+        known = task_facts.facts(task, recorded.task_module if its_own else None)
+        found |= {"task": known.name, "prefix": known.prefix, "labels": list(known.labels)}
+        lengths = {"inputs": known.input_tokens, "targets": known.target_tokens}
+    return {**found, "trained_lengths": lengths}
+
+
 def _to_stablehlo(
     loaded: Any, place: Path, length: int, platforms: Sequence[str], dtype: str, facts: dict[str, Any], advance: Any
 ) -> dict[str, Any]:
@@ -100,7 +115,7 @@ def _to_stablehlo(
     place.mkdir()
     programs = stablehlo.Programs(loaded.model, length)
     manifest = stablehlo_folders.write(
-        place, programs, loaded.params, platforms, dtype, loaded.vocabulary.path, facts, advance
+        place, programs, loaded.params, platforms, dtype, loaded.vocabulary.serialized(), facts, advance
     )
     if advance:
         advance("comparing", 0, 1)

@@ -63,6 +63,10 @@ class Vocabulary:
         """Number of pieces, sentinels included; at most the rows of the embedding."""
         return self._processor.get_piece_size()
 
+    def serialized(self) -> bytes:
+        """The SentencePiece model, sentinels included."""
+        return self._processor.serialized_model_proto()
+
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without end of sequence."""
         return self._processor.encode(text)

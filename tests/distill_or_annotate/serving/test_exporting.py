@@ -195,7 +195,7 @@ def test_what_fails_leaves_the_earlier_export_and_no_scratch(t5x_folder, tmp_pat
     ("words", "message"),
     [
         (["--format", "hf", "--model", "mini_studnet"], "mini_student"),
-        (["--format", "stablehlo", "--model", "mini_student", "--output-tokens", "0"], "--output-tokens is 0"),
+        (["--format", "stablehlo", "--model", "mini_student", "--max-output-tokens", "0"], "--max-output-tokens is 0"),
         (["--format", "stablehlo", "--model", "mini_student", "--platforms", ""], "--platforms is ''"),
     ],
 )

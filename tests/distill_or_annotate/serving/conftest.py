@@ -12,8 +12,8 @@ SIZES = Sizes(
     num_heads=3,
     head_dim=10,
     mlp_dim=40,
-    num_encoder_layers=2,
-    num_decoder_layers=3,
+    num_encoder_layers=1,
+    num_decoder_layers=2,
     gated=True,
     tied=False,
 )

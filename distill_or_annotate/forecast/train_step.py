@@ -66,7 +66,7 @@ def train_step(
     gin_files: Sequence[str],
     gin_bindings: Sequence[str] = (),
     *,
-    mesh: Mesh | None = None,
+    mesh: Mesh | Callable[[Any], Mesh] | None = None,
     batch: Mapping[str, jax.ShapeDtypeStruct] | None = None,
     gin_search_paths: Sequence[str] = (".",),
 ) -> TrainStep:
@@ -77,8 +77,8 @@ def train_step(
     Args:
       gin_files: as `--gin_file`.
       gin_bindings: as `--gin_bindings`, `NAME = VALUE`; they come after all files.
-      mesh: devices by `data` and `model`, real or a compiler's; None takes the partitioner's own choice among the
-        devices at hand.
+      mesh: devices by `data` and `model`, real or a compiler's, or a function that makes one for the configured
+        partitioner, such as `mesh_of`; None takes the partitioner's own choice among the devices at hand.
       batch: global shapes of a batch, for feature converters whose features have more than one dimension; None takes
         them from the task's feature lengths and the batch size.
       gin_search_paths: as `--gin_search_paths`.
@@ -99,6 +99,28 @@ def train_step(
         return _traced(gin.get_bindings(entry_point, resolve_references=False), mesh, batch)
     finally:
         gin.clear_config()
+
+
+def mesh_of(devices: Sequence[Any], partitioner: Any, model_parallel: int | None = None) -> Mesh:
+    """Lays devices out as an accelerator's would be, also those of a CPU, where T5X puts all of them on `model`.
+
+    Args:
+      devices: the devices, in the order in which neighbours share a copy of the model.
+      partitioner: its `num_partitions` or `model_parallel_submesh` says in how many ways the model is split.
+      model_parallel: ways that replace these, at least 1; None keeps them.
+
+    Returns:
+      A mesh of `data` and `model`.
+
+    Raises:
+      ValueError: the ways do not divide the number of devices.
+    """
+    num_partitions, submesh, *_ = partitioner._mesh_args
+    ways = model_parallel or (math.prod(submesh) if submesh else num_partitions) or 1
+    if ways < 1 or len(devices) % ways:
+        fitting = [n for n in range(1, len(devices) + 1) if len(devices) % n == 0]
+        raise ValueError(f"{ways}-way model parallelism on {len(devices)} devices. Fix: one of {fitting}.")
+    return Mesh(np.asarray(devices, dtype=object).reshape(-1, ways), ("data", "model"))
 
 
 def bytes_per_device(tree: PyTree) -> int:
@@ -129,14 +151,14 @@ def parameter_count(params: PyTree) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
-def _traced(bound: Mapping[str, Any], mesh: Mesh | None, batch: Mapping[str, Any] | None) -> TrainStep:
+def _traced(bound: Mapping[str, Any], mesh: Any, batch: Mapping[str, Any] | None) -> TrainStep:
     """The step of `t5x.train.train` with these arguments, references among them unresolved."""
     # A deep copy is how gin resolves references: only of what the step needs, since others may ask for files.
     wanted = ("model", "partitioner", "trainer_cls", "random_seed", "use_hardware_rng")
     given = {name: copy.deepcopy(bound[name]) for name in wanted if name in bound}
     model, partitioner = given["model"], given["partitioner"]
     if mesh is not None:
-        partitioner.mesh = mesh
+        partitioner.mesh = mesh(partitioner) if callable(mesh) else mesh
     batch = dict(batch or _batch_shapes(bound["train_dataset_cfg"], model.FEATURE_CONVERTER_CLS))
     _check_batch(batch, partitioner)
     with contextlib.ExitStack() as stack:

@@ -27,6 +27,10 @@ _RISE = 1.05
 _FREE_SHARE = 0.8
 
 
+class TooLarge(ValueError):
+    """A batch does not fit into the memory that is free."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What is measured.
@@ -110,6 +114,9 @@ def measure(
 
     Returns:
       What was measured of each, in order.
+
+    Raises:
+      TooLarge: when a model can't predict one text in the memory that is free.
     """
     tell = advance or (lambda *_: None)
     with _no_compilation_cache():
@@ -155,8 +162,8 @@ def _measure_rates(rising: Sequence[Measured], batch: int, settings: Settings) -
         try:
             run = _compiled(model.loaded, batch, settings)
             jax.block_until_ready(run(tokens))  # the warm-up
-        except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+        except (TooLarge, jax.errors.JaxRuntimeError) as error:
+            if not isinstance(error, TooLarge) and "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             model.stopped = "memory"
             continue
@@ -202,8 +209,12 @@ def _compiled(loaded: LoadedModel, batch: int, settings: Settings) -> Callable[[
     memory = program.memory_analysis()
     # The parameters are there already.
     needed = memory.temp_size_in_bytes + memory.output_size_in_bytes if memory else 0
-    if needed > _FREE_SHARE * _free_bytes():
-        raise MemoryError(f"batch {batch} needs {needed} bytes")
+    free = _free_bytes()
+    if needed > _FREE_SHARE * free:
+        raise TooLarge(
+            f"{loaded.path}: a batch of {batch} needs {needed:,} bytes, and {free:,.0f} are free. Fix: fewer "
+            "--input-tokens or --output-tokens, or a larger machine."
+        )
     return lambda tokens: program(loaded.params, tokens)
 
 

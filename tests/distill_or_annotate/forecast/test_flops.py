@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh, PartitionSpec
 
 from distill_or_annotate.forecast.flops import FlopCount, count_flops
+from distill_or_annotate.model import scanned
+from distill_or_annotate.model.stacking import stack_layers
 from t5x.examples.t5 import network
 
 SQUARE = jax.ShapeDtypeStruct((8, 8), jnp.float32)
@@ -21,7 +23,7 @@ def chain(times):
     return lambda x: functools.reduce(lambda c, _: c @ x, range(times), x)
 
 
-def scanned(times, **options):
+def looped(times, **options):
     return lambda x: jax.lax.scan(lambda c, _: (c @ x, None), x, length=times, **options)[0]
 
 
@@ -44,9 +46,9 @@ def test_a_convolution_counts_its_taps():
 @pytest.mark.parametrize(
     "fn",
     [
-        scanned(5),
-        scanned(5, unroll=2),
-        jax.jit(scanned(5)),
+        looped(5),
+        looped(5, unroll=2),
+        jax.jit(looped(5)),
         lambda x: jax.lax.fori_loop(0, 5, lambda i, c: c @ x, x),
         lambda x: jax.lax.fori_loop(3, jnp.int32(8), lambda i, c: c @ x, x),
         lambda x: jax.jit(lambda c, n: jax.lax.fori_loop(0, n, lambda i, d: d @ c, c))(x, jnp.int32(5)),
@@ -121,11 +123,11 @@ def test_shards_count_on_every_device():
 
 def test_what_nobody_uses_counts_nothing_and_what_nobody_sees_is_named():
     assert count_flops(lambda x: (x @ x, x)[1], SQUARE) == FlopCount()
-    seen = count_flops(scanned_solves, SQUARE)
+    seen = count_flops(looped_solves, SQUARE)
     assert seen.total == 0 and seen.uncounted == {"triangular_solve": 3}
 
 
-def scanned_solves(x):
+def looped_solves(x):
     solve = functools.partial(jax.lax.linalg.triangular_solve, left_side=True)
     return jax.lax.scan(lambda c, _: (solve(x, c), None), x, length=3)[0]
 
@@ -191,3 +193,27 @@ def test_a_program_without_loops_takes_what_xla_says():
     analysis = jax.jit(mlp).lower(*shapes).compile().cost_analysis()
     counted = count_flops(mlp, *shapes).total
     assert counted == pytest.approx(analysis["flops"], rel=0.03) and counted == 2 * 2 * 64 * 128 * 256
+
+
+def gradient_flops(module, params, tokens):
+    forward = functools.partial(apply, module)
+    return count_flops(jax.grad(lambda p, *t: forward(p, *t).sum()), params, *tokens).total
+
+
+def test_scanned_layers_take_exactly_what_unrolled_ones_take(t5):
+    forward, params, tokens = t5
+    stacked = stack_layers(params)
+    once = count_flops(functools.partial(apply, scanned.Transformer(SHAPE)), stacked, *tokens)
+    assert once == count_flops(forward, params, *tokens)
+    assert gradient_flops(scanned.Transformer(SHAPE), stacked, tokens) == gradient_flops(
+        network.Transformer(SHAPE), params, tokens
+    )
+
+
+def test_rematerialised_layers_take_at_most_one_more_forward_pass(t5):
+    forward, params, tokens = t5
+    stacked = stack_layers(params)
+    none, dots, full = (
+        gradient_flops(scanned.Transformer(SHAPE, remat=remat), stacked, tokens) for remat in ("none", "dots", "full")
+    )
+    assert none < dots < full < none + count_flops(forward, params, *tokens).total

@@ -54,6 +54,7 @@ class TeacherLogits(NamedTuple):
     def compare(
         self,
         student_logits_BxTxV: jax.Array,
+        weights_BxT: jax.Array,
         kind: str | Divergence = "forward",
         temperature: float = 2.0,
         block_positions: int | None = None,
@@ -62,12 +63,13 @@ class TeacherLogits(NamedTuple):
 
         Args:
           student_logits_BxTxV: student logits `[batch, length, vocab]`, any float type.
+          weights_BxT: weight of each position in the total `[batch, length]`, 0 for padding; see `blocks.positionwise`.
           kind: divergence by name; see `losses.divergences`.
           temperature: softmax temperature of both sides, above 0.
           block_positions: positions worked on at once, 1 to T; None chooses by size.
 
         Returns:
-          The divergence times the squared temperature, not weighted, and the teacher's best tokens.
+          The divergence times the squared temperature, summed and of each position, and the teacher's best tokens.
 
         Raises:
           ValueError: if the shapes disagree, or for an unknown divergence or a temperature that is not positive.
@@ -78,7 +80,7 @@ class TeacherLogits(NamedTuple):
                 "both must be [batch, length, vocab] over one vocabulary. Fix: give both models the same vocab_size."
             )
         rule = _WholeVocabulary(divergence(kind), checked_temperature(temperature))
-        return positionwise(rule, student_logits_BxTxV, self.logits_BxTxV, (), block_positions)
+        return positionwise(rule, student_logits_BxTxV, weights_BxT, self.logits_BxTxV, (), block_positions)
 
 
 class TeacherHidden(NamedTuple):
@@ -97,6 +99,7 @@ class TeacherHidden(NamedTuple):
     def compare(
         self,
         student_logits_BxTxV: jax.Array,
+        weights_BxT: jax.Array,
         kind: str | Divergence = "forward",
         temperature: float = 2.0,
         block_positions: int | None = None,
@@ -113,7 +116,7 @@ class TeacherHidden(NamedTuple):
         rule = _WholeVocabulary(divergence(kind), checked_temperature(temperature))
         # The scale travels as an array, so that a traced one will do.
         head = (self.head_kernel_ExV, jnp.asarray(self.scale, jnp.float32))
-        return positionwise(rule, student_logits_BxTxV, self.hidden_BxTxE, head, block_positions)
+        return positionwise(rule, student_logits_BxTxV, weights_BxT, self.hidden_BxTxE, head, block_positions)
 
 
 def kl_divergence(
@@ -142,11 +145,8 @@ def kl_divergence(
     Raises:
       ValueError: if the shapes disagree, or for an unknown divergence or a temperature that is not positive.
     """
-    found = TeacherLogits(teacher_logits_BxTxV).compare(student_logits_BxTxV, kind, temperature, block_positions)
-    if weights_BxT.shape != student_logits_BxTxV.shape[:2]:
-        raise ValueError(f"weights have shape {weights_BxT.shape}, expected {student_logits_BxTxV.shape[:2]}.")
-    # Weights are data (a mask): they have no gradient here.
-    return jnp.sum(found.values_BxT * jax.lax.stop_gradient(weights_BxT.astype(jnp.float32)))
+    teacher = TeacherLogits(teacher_logits_BxTxV)
+    return teacher.compare(student_logits_BxTxV, weights_BxT, kind, temperature, block_positions).total
 
 
 def checked_temperature(temperature: float) -> float:

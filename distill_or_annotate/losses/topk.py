@@ -36,18 +36,20 @@ class _Bucketed:
     def __call__(self, student, teacher, _):
         ids, log_p_k, log_p_tail = teacher
         scaled = student / self.temperature
-        log_z = jax.nn.logsumexp(scaled, axis=-1, keepdims=True)
+        scaled_k = _at(scaled, ids)
         rest = _set(scaled, ids, jnp.full(ids.shape, -jnp.inf, scaled.dtype))
-        log_rest = jax.nn.logsumexp(rest, axis=-1, keepdims=True)
+        # One exponential over the vocabulary serves the tail's mass, the normaliser and the gradient.
+        top = jnp.max(rest, axis=-1, keepdims=True)
+        top = jnp.where(top > -jnp.inf, top, 0.0)  # an empty tail, k = V
+        mass = jnp.exp(rest - top)
+        mass_sum = jnp.sum(mass, axis=-1, keepdims=True)
+        log_q = jnp.concatenate([scaled_k, jnp.log(mass_sum) + top], axis=-1)
+        log_q = log_q - jax.nn.logsumexp(log_q, axis=-1, keepdims=True)
         log_p = jnp.concatenate([log_p_k, log_p_tail[..., None]], axis=-1).astype(jnp.float32)
-        log_q = jnp.concatenate([_at(scaled, ids), log_rest], axis=-1) - log_z
         pull = self.kind.pull(log_p, log_q)
-        # An empty tail (k = V) has no share to give out.
-        tail_share = jnp.where(log_rest > -jnp.inf, pull[..., -1:], 0.0)
-        # With the tail's tokens first, then the k: each outcome's own pull, less q times the sum of all.
-        own = tail_share * jnp.exp(rest - jnp.where(log_rest > -jnp.inf, log_rest, 0.0))
-        own = _set(own, ids, pull[..., :-1])
-        gradient = own - jnp.exp(scaled - log_z) * jnp.sum(pull, axis=-1, keepdims=True)
+        outcome = pull - jnp.exp(log_q) * jnp.sum(pull, axis=-1, keepdims=True)
+        share = jnp.where(mass_sum > 0, outcome[..., -1:] / jnp.where(mass_sum > 0, mass_sum, 1.0), 0.0)
+        gradient = _set(share * mass, ids, outcome[..., :-1])
         best = jnp.take_along_axis(ids, jnp.argmax(log_p_k, axis=-1, keepdims=True), axis=-1)[..., 0]
         return self.temperature**2 * self.kind.value(log_p, log_q), self.temperature * gradient, best
 
@@ -68,6 +70,7 @@ class TeacherTopK(NamedTuple):
     def compare(
         self,
         student_logits_BxTxV: jax.Array,
+        weights_BxT: jax.Array,
         kind: str | Divergence = "forward",
         temperature: float = 2.0,
         block_positions: int | None = None,
@@ -76,12 +79,13 @@ class TeacherTopK(NamedTuple):
 
         Args:
           student_logits_BxTxV: student logits `[batch, length, vocab]`, any float type.
+          weights_BxT: weight of each position in the total `[batch, length]`, 0 for padding; see `blocks.positionwise`.
           kind: divergence by name; see `losses.divergences`.
           temperature: the one at which the teacher's probabilities were taken; the student's too.
           block_positions: positions worked on at once, 1 to T; None chooses by size.
 
         Returns:
-          The divergence times the squared temperature, not weighted, and the teacher's best tokens.
+          The divergence times the squared temperature, summed and of each position, and the teacher's best tokens.
 
         Raises:
           ValueError: if the shapes disagree, or for an unknown divergence or a temperature that is not positive.
@@ -96,7 +100,7 @@ class TeacherTopK(NamedTuple):
             )
         rule = _Bucketed(divergence(kind), checked_temperature(temperature))
         data = (self.ids_BxTxK.astype(jnp.int32), self.log_probs_BxTxK, self.log_tail_BxT)
-        return positionwise(rule, student_logits_BxTxV, data, (), block_positions)
+        return positionwise(rule, student_logits_BxTxV, weights_BxT, data, (), block_positions)
 
 
 def top_k(teacher_logits_BxTxV: jax.Array, k: int, temperature: float = 2.0) -> TeacherTopK:

@@ -3,13 +3,13 @@
 A T5X step asks its model for `loss_fn(params, batch, dropout_rng) -> (loss, metrics)`. `DistillationObjective` is such
 a model: it closes over what is known of the teacher at each position of a batch and over nothing else of it.
 
-Padding. `masked` counts the real target tokens. `counted` is the paper's reference code: its student reads the teacher's
-whole output (start, tokens, end, and pads up to the longest row of the batch in which it was generated) and is compared
-with the teacher at each of these positions; no mask but the causal one acts in either decoder, and the mean is over
-positions. On a T5X batch:
+Padding. `masked` counts the real target tokens. `counted` is the paper's reference code: its student reads the
+teacher's whole output (start, tokens, end, and pads up to the longest row of the batch in which it was generated) and
+is compared with the teacher at each of these positions; no mask but the causal one acts in either decoder, and the mean
+is over positions. On a T5X batch:
 
-  * The teacher's output, as a decoder reads it, is `decoder_input_tokens`: targets shifted right, so start, tokens, end,
-    pads. Its first `n` positions are the reference's; `n` is the longest row with its end token, plus 1 for the start.
+  * The teacher's output, as a decoder reads it, is `decoder_input_tokens`: targets shifted right, so start, tokens,
+    end, pads. Its first `n` positions are the reference's; `n` is the longest row with its end, plus 1 for the start.
   * Both networks are given ones as `decoder_target_tokens`, from which T5X networks make their padding masks: what
     remains is the causal mask in the decoder, and the encoder's own.
   * `n` comes with the batch as feature `decoder_counted_positions`, int32 `[batch]` or `[batch, 1]`, each row's that of
@@ -133,8 +133,8 @@ class DistillationObjective:
         factor, weights_BxT, compared_BxT = self._weights(batch)
         targets_BxT = batch["decoder_target_tokens"]
 
-        found: Positions = teacher.compare(logits_BxTxV, options.divergence, options.temperature)
-        total = jnp.sum(found.values_BxT * compared_BxT)
+        share_BxT = (1 - options.alpha) * (compared_BxT if factor is None else compared_BxT / factor)
+        found: Positions = teacher.compare(logits_BxTxV, share_BxT, options.divergence, options.temperature)
         cross_entropy, z_loss, _ = t5x_losses.compute_weighted_cross_entropy(
             # Where it has no share in the loss, its gradient would be an array of zeros.
             logits_BxTxV if options.alpha else jax.lax.stop_gradient(logits_BxTxV),
@@ -143,19 +143,16 @@ class DistillationObjective:
             label_smoothing=self._student._label_smoothing,
             z_loss=self._student._z_loss,
         )
-        loss = (1 - options.alpha) * total + options.alpha * cross_entropy
-        if factor is not None:
-            loss = loss / factor
+        loss = found.total + options.alpha * (cross_entropy if factor is None else cross_entropy / factor)
         metrics = self._student._compute_metrics(
             logits=logits_BxTxV, targets=targets_BxT, mask=weights_BxT, loss=loss, z_loss=z_loss
         )
         agree_BxT = jnp.argmax(logits_BxTxV, -1) == found.teacher_best_BxT
         tokens, name = jnp.sum(weights_BxT), divergence(options.divergence).metric
-        at_tokens = total
+        metrics[f"distill/{name}_per_token"] = _mean(jnp.sum(found.values_BxT * weights_BxT), tokens)
         if options.padding == "counted":
-            at_tokens = jnp.sum(found.values_BxT * weights_BxT)
-            metrics[f"distill/{name}_per_position"] = _mean(total, jnp.sum(compared_BxT))
-        metrics[f"distill/{name}_per_token"] = _mean(at_tokens, tokens)
+            summed = jnp.sum(found.values_BxT * compared_BxT)
+            metrics[f"distill/{name}_per_position"] = _mean(summed, jnp.sum(compared_BxT))
         metrics["distill/cross_entropy_per_token"] = _mean(cross_entropy - z_loss, tokens)
         metrics["distill/agreement"] = _mean(jnp.sum(agree_BxT * weights_BxT), tokens)
         return loss, metrics

@@ -24,6 +24,7 @@ _WARM_UP_RUNS = 3
 _FEWEST_RUNS = 3
 _BATCH_FACTOR = 4
 _RISE = 1.05
+_FLAT_BATCHES = 2
 _FREE_SHARE = 0.8
 
 
@@ -68,7 +69,7 @@ class Measured:
       flops: operations of one prediction, counted in the program.
       compile_seconds: tracing and compiling at batch 1, without the compilation cache.
       latencies_seconds: of each run at batch 1, in order.
-      rates: predictions a second by batch size.
+      rates: predictions a second by batch size, in the order of measuring.
       stopped: why the sweep ended: `no longer rises`, `memory` or `max_batch`.
     """
 
@@ -156,7 +157,7 @@ def _measure_latency(measured: Sequence[Measured], settings: Settings, tell: Cal
 
 
 def _measure_rates(rising: Sequence[Measured], batch: int, settings: Settings) -> list[Measured]:
-    """Measures one batch size; returns the models whose rate rose."""
+    """Measures one batch size; returns the models whose rate may rise further."""
     runs: list[tuple[Measured, Callable[..., Any], np.ndarray]] = []
     for model, tokens in zip(rising, _inputs(rising, batch, settings), strict=True):
         try:
@@ -175,11 +176,16 @@ def _measure_rates(rising: Sequence[Measured], batch: int, settings: Settings) -
             seconds[number].append(_timed(run, tokens))
         done += 1
     for number, (model, _, _) in enumerate(runs):
-        rate, best = batch / float(np.median(seconds[number])), max(model.rates.values())
-        model.rates[batch] = rate
-        if rate < _RISE * best:
+        model.rates[batch] = batch / float(np.median(seconds[number]))
+        if _is_flat(list(model.rates.values())):
             model.stopped = "no longer rises"
     return [model for model in rising if not model.stopped]
+
+
+def _is_flat(rates: Sequence[float]) -> bool:
+    """Whether the last two rates are hardly above the best before them; one alone may be a disturbance."""
+    before = rates[:-_FLAT_BATCHES]
+    return bool(before) and max(rates[-_FLAT_BATCHES:]) < _RISE * max(before)
 
 
 def _timed(run: Callable[..., Any], tokens: np.ndarray) -> float:

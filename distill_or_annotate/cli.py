@@ -21,6 +21,9 @@ _COMMANDS = {
     "run": _Command("distill_or_annotate.pipeline.command", "run a scenario: spend its dollars, train, report"),
     "report": _Command("distill_or_annotate.reports.command", "rebuild the report of a run from its files"),
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
+    "forecast": _Command(
+        "distill_or_annotate.forecast.command", "what an experiment takes on accelerators that are not here"
+    ),
     "convert": _Command("distill_or_annotate.interop.command", "turn a model into another form (Hugging Face, T5X)"),
     "export": _Command("distill_or_annotate.serving.export_command", "write a model for other programs to serve"),
     "predict": _Command("distill_or_annotate.serving.predict_command", "a model's predictions for the rows of a file"),

@@ -16,7 +16,7 @@ import os
 import re
 from pathlib import Path
 
-from distill_or_annotate.forecast import hlo
+from distill_or_annotate.forecast import gin_text, hlo
 from distill_or_annotate.forecast.devices import MeshFacts
 from distill_or_annotate.forecast.programs import Costs, Program
 
@@ -44,9 +44,7 @@ def request_key(program: Program, facts: MeshFacts) -> str:
     Raises:
       FileNotFoundError: a gin file is missing.
     """
-    from distill_or_annotate.pipeline.gin_files import digest
-
-    files = [digest(name) for name in (*program.gin_files, facts.gin_file)]
+    files = [gin_text.digest(name) for name in (*program.gin_files, facts.gin_file)]
     asked = [program.kind, files, program.bindings, program.examples, dataclasses.astuple(facts), _versions(), _code()]
     return _hash(repr(asked))
 

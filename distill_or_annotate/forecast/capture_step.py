@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from flax.linen import partitioning as flax_partitioning
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from distill_or_annotate.forecast import gin_text
+
 PyTree = Any
 
 
@@ -107,37 +109,16 @@ def capture_step(
 def _bound(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> Mapping[str, Any]:
     """Arguments of the configured entry point, references among them unresolved."""
     import gin
-    from distill_or_annotate.pipeline.gin_files import search_paths
     from t5x import gin_utils, infer
 
     module, function = (infer, "infer")
-    if _includes(gin_files, "capture_script.capture"):
+    texts = (own for name in gin_files for own in gin_text.with_includes(name))
+    if any("capture_script.capture" in own for own in texts):
         from distill_or_annotate.capture import main
 
         module, function = main, "capture"
-    entry_point = gin_utils.parse_for(
-        module, function, gin_files=gin_files, gin_bindings=gin_bindings, gin_search_paths=search_paths()
-    )
+    entry_point = gin_utils.parse_for(module, function, gin_files=gin_files, gin_bindings=gin_bindings)
     return gin.get_bindings(entry_point, resolve_references=False)
-
-
-def _includes(gin_files: Sequence[str], text: str) -> bool:
-    """Whether the files, or files of ours that they include, hold a text."""
-    import re
-
-    from distill_or_annotate.pipeline.gin_files import find
-
-    pending, seen = list(gin_files), set()
-    while pending:
-        path = find(pending.pop())
-        if path is None or path in seen:
-            continue
-        seen.add(path)
-        content = path.read_text(encoding="utf-8")
-        if text in content:
-            return True
-        pending += re.findall(r"""^include\s+['"]([^'"]+)['"]""", content, re.MULTILINE)
-    return False
 
 
 def _batch(dataset_cfg: Any) -> tuple[Mapping[str, int], int]:

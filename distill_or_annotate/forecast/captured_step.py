@@ -45,12 +45,9 @@ def captured_step(
     """
     import gin
     from distill_or_annotate.capture import collecting
-    from distill_or_annotate.pipeline.gin_files import search_paths
     from t5x import gin_utils, train
 
-    entry = gin_utils.parse_for(
-        train, "train", gin_files=gin_files, gin_bindings=gin_bindings, gin_search_paths=search_paths()
-    )
+    entry = gin_utils.parse_for(train, "train", gin_files=gin_files, gin_bindings=gin_bindings)
     try:
         bound = gin.get_bindings(entry, resolve_references=False)
         # A deep copy is how gin resolves references: only of what the step needs, since others may ask for files.

@@ -5,18 +5,17 @@ Must be imported before JAX starts a backend: `prepare` sets what can't be chang
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import importlib.metadata
 import importlib.util
 import math
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from distill_or_annotate.forecast import gin_text
 from distill_or_annotate.forecast.devices import MeshFacts
 
 if TYPE_CHECKING:
@@ -119,10 +118,6 @@ def jax_mesh(facts: MeshFacts) -> Mesh:
 
 def _layout(facts: MeshFacts) -> tuple[tuple[int, ...] | None, int]:
     """What the gin file says: the block of devices that share a copy of the model, and how many they are."""
-    from distill_or_annotate.pipeline.gin_files import locate
-
-    text = locate(facts.gin_file).read_text(encoding="utf-8")
-    found = dict(re.findall(r"(num_partitions|model_parallel_submesh)\s*=\s*([^#\n]+)", text))
-    values = {name: ast.literal_eval(value.strip()) for name, value in found.items()}
+    values = gin_text.literals(facts.gin_file, "partitioning.PjitPartitioner")
     submesh = values.get("model_parallel_submesh")
     return submesh, math.prod(submesh) if submesh else values.get("num_partitions") or 1

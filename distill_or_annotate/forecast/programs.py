@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from distill_or_annotate.forecast import hlo
+from distill_or_annotate.forecast import gin_text, hlo
 from distill_or_annotate.forecast.devices import MeshFacts
 
 # The vocabulary is no part of any program, and its file may not be here.
@@ -107,31 +107,26 @@ def experiment(gin_files: Sequence[str], bindings: Sequence[str] = (), examples:
       ValueError: a scenario names no program.
       FileNotFoundError: a file is missing.
     """
-    from distill_or_annotate.pipeline.gin_files import locate
-
-    first = locate(gin_files[0])
-    text = first.read_text(encoding="utf-8")
+    text = "\n".join(gin_text.with_includes(gin_files[0]))
     common = (*bindings, _NO_VOCABULARY)
     pool = (f"N_UNLABELED = {examples}", "MAX_STEPS = None")
     if "scenarios.Scenario" not in text:
-        capture = "runs/capture" in text
+        capture = "_script.infer" in text or "capture_script" in text
         files = tuple(gin_files)
-        kinds = ("encode", "capture") if capture else ("distill_live" if "runs/distill" in text else "train",)
+        kinds = ("encode", "capture") if capture else ("distill_live" if "distill.DistillTrainer" in text else "train",)
         return [Program(kind, files, common, examples if capture else None) for kind in kinds]
-    from distill_or_annotate.pipeline import study
-
-    scenario, _ = study.read(str(first))
-    rest = tuple(gin_files[1:]) or ((scenario.task_gin,) if scenario.task_gin else ())
+    fields = gin_text.literals(gin_files[0], "scenarios.Scenario")
+    teacher, capture, distill = (fields.get(f"{kind}_gin") for kind in ("teacher", "capture", "distill"))
+    rest = tuple(gin_files[1:]) or ((fields["task_gin"],) if fields.get("task_gin") else ())
     found = []
-    if scenario.teacher_gin:
-        extra = (f"N_LABELS = {scenario.n_labels}",)
-        found.append(Program("finetune", (scenario.teacher_gin, *rest), (*common, *extra)))
-    if scenario.capture_gin:
-        for kind in ("encode", "capture"):
-            found.append(Program(kind, (scenario.capture_gin, *rest), common, examples))
-    if scenario.distill_gin:
-        found.append(Program("distill_live", (scenario.distill_gin, *rest), (*common, *pool)))
-        found.append(Program("distill_captured", (scenario.distill_gin, *rest), (*common, *pool)))
+    if teacher:
+        labels = (f"N_LABELS = {fields['n_labels']}",) if "n_labels" in fields else ()
+        found.append(Program("finetune", (teacher, *rest), (*common, *labels)))
+    if capture:
+        found += [Program(kind, (capture, *rest), common, examples) for kind in ("encode", "capture")]
+    if distill:
+        kinds = ("distill_live", "distill_captured")
+        found += [Program(kind, (distill, *rest), (*common, *pool)) for kind in kinds]
     if not found:
         raise ValueError(f"{gin_files[0]}: Scenario.teacher_gin, capture_gin and distill_gin are empty; name one.")
     return found
@@ -152,7 +147,6 @@ def trace(program: Program, facts: MeshFacts) -> tuple[Any, dict[str, Any]]:
     """
     from distill_or_annotate.forecast import captured_step, flops, meshes, train_step
     from distill_or_annotate.forecast.capture_step import capture_step
-    from distill_or_annotate.pipeline.gin_files import search_paths
 
     mesh = meshes.jax_mesh(facts)
     files = (*program.gin_files, facts.gin_file)
@@ -165,9 +159,7 @@ def trace(program: Program, facts: MeshFacts) -> tuple[Any, dict[str, Any]]:
         if program.kind == "distill_captured":
             step = captured_step.captured_step(files, program.bindings, mesh=mesh)
         else:
-            step = train_step.train_step(
-                files, program.bindings, mesh=lambda partitioner: mesh, gin_search_paths=search_paths()
-            )
+            step = train_step.train_step(files, program.bindings, mesh=lambda partitioner: mesh)
         batch_size, trips = next(iter(step.batch.values())).shape[0], None
         models = (step.state.params, step.teacher_params or {})
     known = {
@@ -191,12 +183,9 @@ def training_steps(gin_files: Sequence[str], bindings: Sequence[str]) -> int:
       `TRAIN_STEPS`, resolved.
     """
     import gin
-    from distill_or_annotate.pipeline.gin_files import search_paths
     from t5x import gin_utils, train
 
-    entry = gin_utils.parse_for(
-        train, "train", gin_files=gin_files, gin_bindings=bindings, gin_search_paths=search_paths()
-    )
+    entry = gin_utils.parse_for(train, "train", gin_files=gin_files, gin_bindings=bindings)
     try:
         return int(copy.deepcopy(gin.get_bindings(entry, resolve_references=False)["total_steps"]))
     finally:

@@ -4,8 +4,7 @@ import datetime
 
 import pytest
 
-from distill_or_annotate.forecast import devices, meshes
-from distill_or_annotate.pipeline.gin_files import locate
+from distill_or_annotate.forecast import devices, gin_text, meshes
 from distill_or_annotate.prices import load_book
 
 WANTED = {
@@ -25,7 +24,7 @@ WANTED = {
 
 def test_the_meshes_are_those_of_the_gin_folder():
     assert set(devices.mesh_names()) == WANTED
-    assert {path.stem for path in locate("gin/mesh/cpu-8.gin").parent.glob("*.gin")} == WANTED
+    assert {path.stem for path in gin_text.find("gin/mesh/cpu-8.gin").parent.glob("*.gin")} == WANTED
 
 
 @pytest.mark.parametrize("name", sorted(WANTED))

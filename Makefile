@@ -39,8 +39,7 @@ tests: install
 test: lint tests ## Set-up, lint and the test suite.
 
 test-parity: install ## Network and converted checkpoints against transformers on torch's CPU build (an extra of several hundred MB).
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
-	$(BIN)/python -m pip install --quiet "torch==2.13.0" "transformers>=5"
+	VENV="$(VENV)" bash launch/install_parity.sh
 	$(BIN)/python -m pytest -m parity runtime/tests/test_parity.py tests/distill_or_annotate/interop/test_parity.py \
 	  tests/docs/test_checkpoints.py
 

@@ -65,6 +65,9 @@ def test_the_exports_are_checked_and_say_so(exported):
     hugging_face, programs = (exported[1][command] for command in _EXPORTS)
     assert hugging_face["largest_difference"] == 0 and "tokenizer_config.json" in hugging_face["tokenizer"]
     assert programs["checked_on"] == "cpu" and programs["largest_log_likelihood_difference"] < 1e-4
+    manifest = json.loads((exported[0] / "my_export" / "manifest.json").read_text())
+    assert (manifest["task"], manifest["prefix"], manifest["labels"]) == ("mini", "", [])
+    assert manifest["max_output_tokens"] == manifest["trained_lengths"]["targets"] == 20
     named = set(re.findall(r"^\| `([\w.]+)` \|", _PAGE, re.MULTILINE))
     assert named == {path.name for path in (exported[0] / "my_export").iterdir()}
 

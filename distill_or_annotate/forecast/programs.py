@@ -210,7 +210,7 @@ def compile_costs(lowered: Any, known: dict[str, Any], n_devices: int, started: 
     try:
         compiled = lowered.compile()
     except Exception as error:  # the compilers' errors share no class
-        needed = needed_bytes(str(error))
+        needed = needed_bytes(str(error), known["argument_bytes"])
         if needed is None:
             raise
         return Costs(
@@ -246,16 +246,24 @@ def compile_costs(lowered: Any, known: dict[str, Any], n_devices: int, started: 
     )
 
 
-def needed_bytes(message: str) -> int | None:
+def needed_bytes(message: str, argument_bytes: int = 0) -> int | None:
     """How much memory a compiler's refusal says is needed.
 
     Args:
       message: of the error.
+      argument_bytes: on one device, for messages that leave them out.
 
     Returns:
       Bytes; None where the message is about something else.
     """
-    found = re.search(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm", message)
-    if not found:
-        return None
-    return int(float(found.group(1)) * 1024 ** (1 + "KMGT".index(found.group(2))))
+    used = re.search(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm", message)
+    part = re.search(r"required for HLO (\w+) \(([\d.]+)([KMGT])\) exceeds", message)
+    if used:
+        return _bytes(used.group(1), used.group(2))
+    if part:
+        return _bytes(part.group(2), part.group(3)) + (argument_bytes if part.group(1) == "temporaries" else 0)
+    return None
+
+
+def _bytes(number: str, prefix: str) -> int:
+    return int(float(number) * 1024 ** (1 + "KMGT".index(prefix)))

@@ -86,7 +86,7 @@ def opened(
     """Reads an input through, before anything is spent on its rows.
 
     Args:
-      source: a file, or `-` for standard input, which is kept in a temporary file while the block runs.
+      source: a file, or `-` for standard input; that and pipes are kept in a temporary file while the block runs.
       field: the field that the model reads.
       form: one of `FORMATS`; None goes by the file's ending, and takes standard input for JSON lines.
       taken: fields that the output adds, which a row must not have.
@@ -100,13 +100,7 @@ def opened(
       OSError: there is no such file.
     """
     with contextlib.ExitStack() as stack:
-        if source == STDIN:
-            kept = stack.enter_context(tempfile.NamedTemporaryFile(prefix="doa-predict-"))
-            shutil.copyfileobj(sys.stdin.buffer, kept)
-            kept.flush()
-            path, name = Path(kept.name), "standard input"
-        else:
-            path, name = Path(source), source
+        path, name = Path(source), "standard input" if source == STDIN else source
         form = form or ("jsonl" if source == STDIN else _BY_ENDING.get(path.suffix.lower()))
         if form is None:
             raise TableError(
@@ -115,6 +109,12 @@ def opened(
             )
         if path.is_dir():
             raise TableError(f"{source} is a folder; name the file in it.")
+        if source == STDIN or path.is_fifo() or path.is_char_device():
+            kept = stack.enter_context(tempfile.NamedTemporaryFile(prefix="doa-predict-"))
+            with contextlib.nullcontext(sys.stdin.buffer) if source == STDIN else path.open("rb") as stream:
+                shutil.copyfileobj(stream, kept)
+            kept.flush()
+            path = Path(kept.name)
         yield _checked(path, name, form, field, taken, skip_bad)
 
 

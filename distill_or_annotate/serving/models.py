@@ -154,6 +154,9 @@ def _place(directory: str | os.PathLike[str]) -> Path:
             return max(whole, key=lambda step: int(step.name.split("_")[1]))
         if steps:
             raise ModelError(f"{folder} holds {steps[0].name} and no whole checkpoint. Fix: train on, or remove it.")
+    trained = sorted(str(stage.parent) for stage in path.glob("stages/*/model"))
+    if trained:
+        raise ModelError(f"{path} is a run of {len(trained)} models. Fix: name one of {', '.join(trained)}.")
     return t5x_folders.find(path)
 
 

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -52,6 +54,20 @@ def test_standard_input_is_read_once_and_its_rows_as_often_as_wanted(monkeypatch
         assert [row["source"] for row in table.rows()] == ["a", "b"]
         assert [row["source"] for row in table.rows(1)] == ["b"]
         assert table.name == "standard input"
+
+
+def test_a_pipe_with_a_name_is_read_once_too(tmp_path):
+    """As the shell's `<(...)` gives one."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("one\ntwo\n",))
+    writer.start()
+    assert _read(tmp_path / "pipe", form="text")[1] == [{"source": "one"}, {"source": "two"}]
+    writer.join()
+
+
+def test_no_rows_are_a_table_too(tmp_path):
+    assert _read(_write(tmp_path, "a.jsonl", "\n"))[1] == []
+    assert _read(_write(tmp_path, "a.csv", "source,id\n"))[1] == []
 
 
 _BROKEN = {

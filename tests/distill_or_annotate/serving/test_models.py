@@ -89,6 +89,13 @@ def test_a_shipped_model_is_loaded_by_name():
         models.load("mini_studnet")
 
 
+def test_a_run_of_several_models_lists_them(tmp_path):
+    for stage in ("finetune-1", "distill-2"):
+        (tmp_path / "stages" / stage / "model").mkdir(parents=True)
+    with pytest.raises(models.ModelError, match=r"is a run of 2 models\. Fix: name one of .*distill-2, .*finetune-1"):
+        models.load(tmp_path)
+
+
 def test_what_is_wrong_is_named(trained, hugging_face, tmp_path):
     (trained / "config.gin").write_text("TASK = = 3\n")
     with pytest.raises(recorded.RecordedError, match=r"config\.gin is no gin file"):

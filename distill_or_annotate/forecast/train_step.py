@@ -158,7 +158,7 @@ def _traced(bound: Mapping[str, Any], mesh: Any, batch: Mapping[str, Any] | None
     given = {name: copy.deepcopy(bound[name]) for name in wanted if name in bound}
     model, partitioner = given["model"], given["partitioner"]
     if mesh is not None:
-        partitioner.mesh = mesh(partitioner) if callable(mesh) else mesh
+        partitioner.mesh = mesh if isinstance(mesh, Mesh) else mesh(partitioner)
     batch = dict(batch or _batch_shapes(bound["train_dataset_cfg"], model.FEATURE_CONVERTER_CLS))
     _check_batch(batch, partitioner)
     with contextlib.ExitStack() as stack:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 _SIZES = {
+    "tiny": {"emb_dim": 8, "num_heads": 2, "mlp_dim": 16, "num_encoder_layers": 2, "num_decoder_layers": 2},
     "small": {"emb_dim": 512, "num_heads": 6, "mlp_dim": 1024, "num_encoder_layers": 8, "num_decoder_layers": 8},
     "large": {"emb_dim": 1024, "num_heads": 16, "mlp_dim": 2816, "num_encoder_layers": 24, "num_decoder_layers": 24},
     "xxl": {"emb_dim": 4096, "num_heads": 64, "mlp_dim": 10240, "num_encoder_layers": 24, "num_decoder_layers": 24},

@@ -203,6 +203,20 @@ def test_every_layer_drops_by_a_mask_of_its_own(remat):
     assert len(masks) == 3 and all(set(mask) == {0, 2} for mask in masks)
 
 
+def test_rematerialisation_keeps_less_for_the_backward_pass():
+    deep, tokens = CONFIG.replace(num_encoder_layers=6), jax.ShapeDtypeStruct((4, 32), jnp.int32)
+
+    def temporary_bytes(remat):
+        module = scanned.Transformer(deep, remat=remat)
+        loss = lambda p, t: module.apply(p, t, enable_dropout=False, method=module.encode).sum()  # noqa: E731
+        init = functools.partial(module.init, enable_dropout=False)
+        weights = {"params": jax.eval_shape(init, jax.random.PRNGKey(0), *[tokens] * 3)["params"]}
+        return jax.jit(jax.grad(loss)).lower(weights, tokens).compile().memory_analysis().temp_size_in_bytes
+
+    none, dots, full = map(temporary_bytes, ("none", "dots", "full"))
+    assert full < dots < none and full < none / 3
+
+
 @pytest.mark.parametrize(("given", "meant"), [("ful", "full"), ("dot", "dots"), (None, "none")])
 def test_an_unknown_rematerialisation_is_refused(given, meant):
     with pytest.raises(ValueError, match=f"remat is {given!r}; allowed: 'none', 'full', 'dots'.* = '{meant}'"):

@@ -82,7 +82,7 @@ def test_labels_from_a_table_with_quotes_through_standard_input(hugging_face, ca
 
 
 def test_killed_and_started_again_every_row_is_there_once(tmp_path, hugging_face):
-    rows, out = _rows(3000), tmp_path / "out.jsonl"
+    rows, out = _rows(2000), tmp_path / "out.jsonl"
     source = _json_lines(tmp_path / "in.jsonl", rows)
     words = ["--model", hugging_face, "--input", source, "--output", out, "--batch-size", 4, *_SHORT]
     process = subprocess.Popen(

@@ -37,6 +37,7 @@ class Row:
       bound: what takes the time.
       hours: of all runs.
       usd: of all runs, all chips paid.
+      measured_seconds: of one run on the devices themselves, where they are here and that was asked for.
     """
 
     program: str
@@ -52,6 +53,7 @@ class Row:
     bound: str
     hours: float
     usd: float
+    measured_seconds: float | None = None
 
 
 def row(kind: str, costs: Costs, facts: MeshFacts, device: Device, book: PriceBook) -> Row:

@@ -21,8 +21,9 @@ from distill_or_annotate.forecast.devices import MeshFacts
 from distill_or_annotate.forecast.programs import Costs, Program
 
 _PACKAGES = ("jax", "jaxlib", "libtpu", "flax", "optax")
-# Rooms whose code is in the programs or reads them.
-_ROOMS = ("capture", "forecast", "losses", "model", "teacher", "trainer")
+# Rooms whose code is in the programs, and the modules here that make and count them.
+_ROOMS = ("capture", "losses", "model", "teacher", "trainer")
+_OWN = ("capture_step", "captured_step", "flops", "hlo", "programs", "train_step")
 
 
 def folder() -> Path:
@@ -112,6 +113,7 @@ def _code() -> str:
 
     ours = Path(distill_or_annotate.__file__).parent
     sources = [path for room in _ROOMS for path in sorted((ours / room).rglob("*.py"))]
+    sources += [ours / "forecast" / f"{name}.py" for name in _OWN]
     sources += sorted(Path(t5x.__file__).parent.rglob("*.py"))
     digest = hashlib.sha256()
     for path in sources:

@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prices", default=None, help="a TOML file of price books instead of the shipped one")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--markdown", default=None, metavar="FILE", help="write the tables to a file, too")
+    parser.add_argument("--measure", action="store_true", help="on CPU meshes: run each program, too")
     parser.add_argument("--again", action="store_true", help="compile also what was compiled before")
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Compiles what is not known yet, and prints the forecast.
 
     Args:
-      args: gin_file, mesh, task, only, set, examples, book, prices, json, markdown, again.
+      args: gin_file, mesh, task, only, set, examples, book, prices, json, markdown, measure, again.
 
     Returns:
       0 where everything fits, 1 where something does not.
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     if args.examples < 1:
         raise ValueError(f"--examples is {args.examples}; allowed: at least 1.")
     meshes = [devices.mesh_facts(name) for name in dict.fromkeys(args.mesh)]
+    if args.measure and not all(facts.device.is_cpu for facts in meshes):
+        raise ValueError("--measure runs programs on the CPU; --mesh names other devices. Fix: --mesh cpu-1.")
     for facts in meshes:  # what can't be priced is said before anything is compiled
         _book(args, facts).entry(facts.device.price)
     from distill_or_annotate.forecast import meshes as meshes_lib
@@ -102,7 +105,7 @@ def _book(args: argparse.Namespace, facts: devices.MeshFacts) -> Any:
 
 def _forecast(args: argparse.Namespace, meshes: Sequence[devices.MeshFacts]) -> dict[tuple[str, str], dict[str, Any]]:
     """(task, mesh) -> kind -> row."""
-    from distill_or_annotate.forecast import bill, local_cpu, programs
+    from distill_or_annotate.forecast import bill, local_cpu, measuring, programs
 
     wanted = {kind for group in args.only for kind in _GROUPS[group]}
     jobs = []
@@ -120,6 +123,9 @@ def _forecast(args: argparse.Namespace, meshes: Sequence[devices.MeshFacts]) -> 
             costs = costs_of(program, facts, again=args.again)
             device = local_cpu.measured(facts.device, facts.chips) if facts.device.is_cpu else facts.device
             row = bill.row(program.kind, costs, facts, device, _book(args, facts))
+            if args.measure:
+                step, _ = programs.trace(program, facts)
+                row = dataclasses.replace(row, measured_seconds=measuring.measured_seconds(step))
             found.setdefault((task or _stem(args.gin_file), facts.name), {})[program.kind] = row
             progress.ends()
     return found

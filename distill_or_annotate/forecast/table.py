@@ -8,7 +8,7 @@ from distill_or_annotate.forecast.bill import Row
 
 HEADINGS = (
     "program", "mesh", "parameters", "arguments", "temporaries", "peak", "of", "fits", "FLOPs", "moved",
-    "collectives", "seconds", "from", "hours", "dollars", "compile",
+    "collectives", "seconds", "from", "hours", "dollars", "compile", "measured",
 )  # fmt: skip
 WAY_HEADINGS = ("task", "mesh", "way", "fits", "FLOPs", "hours", "dollars")
 _UNITS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
@@ -64,7 +64,12 @@ def cells(row: Row) -> list[str]:
         f"{row.hours:,.2f}",
         f"${row.usd:,.2f}",
         f"{costs.compile_seconds:.0f} s",
+        "-" if row.measured_seconds is None else _against(row.seconds, row.measured_seconds),
     ]
+
+
+def _against(forecast: float, measured: float) -> str:
+    return f"{measured:.3g} (forecast {forecast / measured:.2f} times)"
 
 
 def way_cells(task: str, mesh: str, ways: Mapping[str, Mapping[str, float | bool]]) -> list[list[str]]:

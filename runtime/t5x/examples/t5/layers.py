@@ -447,17 +447,14 @@ class RelativePositionBiases(nn.Module):
             jnp.float32,
             axes=("heads", "relpos_buckets"),
         )
-        bucket = functools.partial(
-            self._relative_position_bucket,
-            bidirectional=bidirectional,
-            num_buckets=self.num_buckets,
-            max_distance=self.max_distance,
-        )
-        if query_index is not None:
-            row = jnp.take(table, bucket(jnp.arange(klen, dtype=jnp.int32) - query_index), axis=1, mode="clip")
-            return row.astype(self.dtype)[None, :, None, :]
-        by_distance = jnp.take(table, bucket(np.arange(1 - qlen, klen, dtype=np.int32)), axis=1, mode="clip")
-        return _diagonals(by_distance.astype(self.dtype), qlen, klen)[None]
+        rows = qlen if query_index is None else klen
+        distance = np.arange(1 - rows, klen, dtype=np.int32)
+        bucket = self._relative_position_bucket(distance, bidirectional, self.num_buckets, self.max_distance)
+        by_distance = jnp.take(table, bucket, axis=1, mode="clip").astype(self.dtype)
+        if query_index is None:
+            return _diagonals(by_distance, qlen, klen)[None]
+        # A slice of the same numbers: computed anew at each step, a device's logarithm might round to another bucket.
+        return lax.dynamic_slice_in_dim(by_distance, klen - 1 - query_index, klen, axis=1)[None, :, None, :]
 
 
 def _diagonals(by_distance: Array, qlen: int, klen: int) -> Array:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "forecast": _Command(
         "distill_or_annotate.forecast.command", "what an experiment takes on accelerators that are not here"
     ),
+    "capture": _Command("distill_or_annotate.capture.command", "write a teacher's targets and distributions, once"),
     "convert": _Command("distill_or_annotate.interop.command", "turn a model into another form (Hugging Face, T5X)"),
     "export": _Command("distill_or_annotate.serving.export_command", "write a model for other programs to serve"),
     "predict": _Command("distill_or_annotate.serving.predict_command", "a model's predictions for the rows of a file"),

@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the scenario"
     )
     parser.add_argument(
+        "--force",
+        action="store_true",
+        help="distill from a teacher that is not above the floors and the student on dev; the report says so",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print cells, stages and commands; run and spend nothing"
     )
 
@@ -46,7 +51,7 @@ def _run(args: argparse.Namespace) -> int:
 
     console = Console()
     started = time.monotonic()
-    scenario, gin_text = study.read(args.scenario, args.set)
+    scenario, gin_text = study.read(args.scenario, [*args.set, *(["force=True"] if args.force else [])])
     run_dir = args.run_dir or Path("runs") / scenario.name
     book = study.prices(scenario)
     used = [scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)]
@@ -62,7 +67,7 @@ def _run(args: argparse.Namespace) -> int:
         f"{scenario.name}: {len(stages)} stages in {run_dir}. Loading TensorFlow and JAX ...", highlight=False
     )
     from distill_or_annotate import reports
-    from distill_or_annotate.pipeline import locks, manifest, runner
+    from distill_or_annotate.pipeline import gates, locks, manifest, runner
 
     import_quietly("tensorflow", "seqio")
     from distill_or_annotate.tasks import registry
@@ -84,11 +89,14 @@ def _run(args: argparse.Namespace) -> int:
         manifest.write_json(run_dir / "manifest.json", content)
         try:
             runner.run(scenario, stages, book, run_dir, console)
-        except runner.StageError as error:
+        except (gates.GateError, runner.StageError) as error:
             if os.environ.get("DOA_DEBUG"):
                 raise
             console.print(str(error), style="red", markup=False, highlight=False)
             return 1
+        if told := gates.notes(stages, run_dir / "stages"):
+            content["assumptions"] += told
+            manifest.write_json(run_dir / "manifest.json", content)
         page = reports.build(run_dir)
     reports.print_blocks(reports.blocks_of(reports.read_run(run_dir)), console)
     console.print(f"{time.monotonic() - started:.0f} s in all.", highlight=False)
@@ -129,7 +137,8 @@ def _claim(run_dir: Path, scenario: dict, hashes: dict[str, str]) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     before = content["scenario"]
     now = json.loads(json.dumps(scenario))
-    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    # A run that a gate stopped goes on by force, and the other way round.
+    changed = sorted(name for name in {*before, *now} - {"force"} if before.get(name) != now.get(name))
     if changed:
         raise ValueError(
             f"{run_dir} holds a run of another scenario (differs in {', '.join(changed)}). "

@@ -33,20 +33,21 @@ def decoded_file(stage_folder: Path) -> Path:
     return max(files, key=lambda path: int(path.stem.rsplit("-", 1)[1]))
 
 
-def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0) -> dict[str, Any]:
-    """Score a training stage on the test split.
+def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0, split: str = "test") -> dict[str, Any]:
+    """Score a training stage on a split.
 
     Args:
       stage_folder: folder of a finetune, annotate or distill stage.
       task: base task.
       labels: the labelled variant that the model had, from which floors learn; None leaves the learnt floors out.
       seed: seed of the bootstrap.
+      split: the split that was decoded.
 
     Returns:
       What `metrics.evaluation.evaluate` gives, and `predictions`: rows of source, target and prediction.
 
     Raises:
-      EvaluationError: if the decoded examples are not the test split.
+      EvaluationError: if the decoded examples are not that split.
     """
     from distill_or_annotate.tasks import registry, variants
 
@@ -57,12 +58,12 @@ def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0) -
         for line in lines:
             record = json.loads(line)
             decoded[record["input"]["inputs_pretokenized"].removeprefix(prefix)] = record["prediction"]
-    rows = registry.rows(task, "test")
+    rows = registry.rows(task, split)
     missing = [row["source"] for row in rows if row["source"] not in decoded]
     if missing:
         raise EvaluationError(
-            f"{path} lacks {len(missing)} of the {len(rows)} test sources of {task!r}, such as {missing[0]!r}. "
-            "Fix: set EVAL_SPLIT='test' and leave EVALUATOR_NUM_EXAMPLES unset."
+            f"{path} lacks {len(missing)} of the {len(rows)} {split} sources of {task!r}, such as {missing[0]!r}. "
+            f"Fix: set EVAL_SPLIT={split!r} and leave EVALUATOR_NUM_EXAMPLES unset."
         )
     predictions = [decoded[row["source"]] for row in rows]
     train_rows = registry.rows(variants.variant(labels), "train") if labels else None

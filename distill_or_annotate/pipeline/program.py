@@ -7,6 +7,7 @@ train_script`, as T5X's own do, so the entry point's module stands in for `__mai
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.metadata
 import logging
@@ -66,6 +67,28 @@ class Program:
         found = all(any((folder / name).is_file() for folder in near) for name in self.gin_files)
         wanted = packaged if found else [*search_paths()[1:-1], *packaged]
         return [folder for folder in wanted if folder != str(Path.cwd())]
+
+    def macro(self, name: str) -> Any:
+        """What a macro of the configuration stands for, made anew; nothing is run.
+
+        Args:
+          name: the macro, such as `MODEL`.
+
+        Returns:
+          Its value; of a reference to something configurable, what that makes.
+        """
+        import gin
+        from t5x import gin_utils
+
+        gin.clear_config()
+        module, _ = _entry_point(self.module)
+        with _standing_in_for_main(module):
+            gin_utils.parse_gin_flags(search_paths(), list(self.gin_files), self.bindings())
+            try:
+                # A reference is evaluated by copying it: that is how gin itself hands values over.
+                return copy.deepcopy(gin.query_parameter(f"%{name}"))
+            finally:
+                gin.clear_config()
 
     def run(self, log_file: Path) -> None:
         """Run in this process, from a cleared gin configuration.

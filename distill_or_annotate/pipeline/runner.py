@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from distill_or_annotate.ledger import Ledger
-from distill_or_annotate.pipeline import evaluation, programs, results
+from distill_or_annotate.pipeline import evaluation, gates, programs, results
 from distill_or_annotate.pipeline.locks import folder_lock
 from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.progress import StudyProgress
@@ -42,22 +42,33 @@ def run(scenario: Scenario, stages: Sequence[Stage], book: PriceBook, run_dir: P
 
     Raises:
       FolderBusyError: if another process runs one of the stages.
+      GateError: if the teacher is not worth distilling and the scenario does not force it.
       StageError: if a stage fails; the stages before it keep what they did.
     """
     stages_dir = run_dir / "stages"
     ledger = Ledger(run_dir / "ledger.jsonl")
     ledger.reconcile(finished=lambda name: (stages_dir / name / DONE).exists())
+    if any(stage.kind == "distill" and not (stages_dir / stage.name / DONE).exists() for stage in stages):
+        gates.check_vocabulary(stages, stages_dir)
     with StudyProgress(console, len(stages)) as progress:
         for stage in stages:
             if (stages_dir / stage.name / DONE).exists():
                 progress.skip()
                 continue
             with folder_lock(stages_dir / stage.name):
-                _run_stage(stage, book, ledger, stages_dir, progress)
+                _run_stage(stage, scenario, stages, book, ledger, stages_dir, progress)
     results.write_rows(run_dir / "results.jsonl", results.result_rows(scenario, stages, stages_dir, book))
 
 
-def _run_stage(stage: Stage, book: PriceBook, ledger: Ledger, stages_dir: Path, progress: StudyProgress) -> None:
+def _run_stage(
+    stage: Stage,
+    scenario: Scenario,
+    stages: Sequence[Stage],
+    book: PriceBook,
+    ledger: Ledger,
+    stages_dir: Path,
+    progress: StudyProgress,
+) -> None:
     folder = stages_dir / stage.name
     if stage.kind == "label":
         first, last = stage.first_label, stage.first_label + stage.n_labels
@@ -77,6 +88,8 @@ def _run_stage(stage: Stage, book: PriceBook, ledger: Ledger, stages_dir: Path, 
         if stage.kind == "evaluate":
             _evaluate(stage, folder, stages_dir)
         else:
+            if stage.kind == "capture":
+                gates.check_teacher(scenario, stages, stages_dir, folder)
             _train_or_infer(stage, folder, stages_dir, on_step)
         # The end mark before the settlement, which the block's end brings: see step 2 above.
         write_json(folder / DONE, {"attempt": attempt.id})

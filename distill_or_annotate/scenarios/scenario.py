@@ -48,6 +48,7 @@ class Scenario:
       annotate_gin: gin file that trains the student on labels.
       macros: stage kind -> gin macro -> value, on top of those the pipeline sets.
       notes: what a reader of the report must know, one sentence each.
+      force: distill even from a teacher that is not above every floor and above the student on dev.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Scenario:
     annotate_gin: str = ""
     macros: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    force: bool = False
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -96,6 +98,8 @@ class Scenario:
                 self._refuse("additional_usd", "finite dollars, each at least 0")
         for strategy in self.strategies:
             self._check_choice("strategies", strategy, STRATEGIES)
+        if not isinstance(self.force, bool):
+            self._refuse("force", "True or False")
         self._check_count("n_labels", self.n_labels, 1)
         self._check_count("max_unlabeled", self.max_unlabeled, 1)
         self._check_count("data_seed", self.data_seed, 0)

@@ -88,6 +88,7 @@ class _Expansion:
             serves = tuple(_key(cell) for cell in distilled)
             teacher = self._train("finetune", scenario.teacher, scenario.n_labels, (label,), serves)
             self._evaluate(teacher)
+            self._evaluate_student_on_same_labels(affordable, label)
             capture = self._capture(teacher, max(cell.n_unlabeled for cell in distilled), serves)
             for cell in distilled:
                 self._evaluate(self._distill(cell, label, teacher, capture))
@@ -98,6 +99,12 @@ class _Expansion:
                     bought += (self._label(scenario.n_labels, cell.n_labels, (_key(cell),)),)
                 self._evaluate(self._train("annotate", scenario.student, cell.n_labels, bought, (_key(cell),)))
         return list(self.by_name.values())
+
+    def _evaluate_student_on_same_labels(self, affordable: list[Cell], label: Stage) -> None:
+        """The student that had the teacher's labels stands before the capture: a gate there compares the two."""
+        for cell in affordable:
+            if cell.strategy == "annotate" and cell.n_labels == self.scenario.n_labels:
+                self._evaluate(self._train("annotate", self.scenario.student, cell.n_labels, (label,), (_key(cell),)))
 
     def _label(self, first: int, last: int, serves) -> Stage:
         determines = {"first": first, "last": last}

@@ -1,0 +1,159 @@
+"""What a teacher must show before a study pays for its pass over the pool and for distilling from it.
+
+  1. Before anything is trained: teacher and student have one vocabulary. Nothing forces this gate, for a distribution
+     over other pieces means nothing to the student.
+  2. Before the capture: on dev, the teacher is above every floor and above the student that had the same labels.
+     `doa run --force` (or `Scenario.force`) goes on all the same, and the report says so.
+
+A teacher whose answers can be had by rote can teach no others. On test nothing is decided: it is for scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill_or_annotate.pipeline import evaluation, programs
+from distill_or_annotate.pipeline.manifest import write_json
+from distill_or_annotate.pipeline.program import Program
+from distill_or_annotate.scenarios import Scenario, Stage
+
+FINDINGS = "gates.json"
+DEV = "validation"
+
+
+class GateError(RuntimeError):
+    """A gate is shut: going on would spend money on nothing; the text says which, and what would open it."""
+
+
+def check_vocabulary(stages: Sequence[Stage], stages_dir: Path) -> None:
+    """Refuse a study whose student cannot read what its teacher says.
+
+    Args:
+      stages: the study's stages; without a distillation there is nothing to check.
+      stages_dir: their folders.
+
+    Raises:
+      GateError: the vocabularies differ; both sizes are named.
+    """
+    teacher = next((stage for stage in stages if stage.kind == "finetune"), None)
+    student = next((stage for stage in stages if stage.kind == "distill"), None)
+    if teacher is None or student is None:
+        return
+    models = [programs.program(stage, stages_dir).macro("MODEL") for stage in (teacher, student)]
+    sizes = [model.module.config.vocab_size for model in models]
+    if sizes[0] != sizes[1]:
+        raise GateError(
+            f"network.T5Config.vocab_size is {sizes[0]} for the teacher ({teacher.gin_file}) and {sizes[1]} for the "
+            f"student ({student.gin_file}); distillation needs one vocabulary. Fix: use two models of one family."
+        )
+    if models[0].output_vocabulary != models[1].output_vocabulary:
+        raise GateError(
+            f"teacher ({teacher.gin_file}) and student ({student.gin_file}) both have {sizes[0]} pieces, but not the "
+            "same ones; distillation needs one vocabulary. Fix: bind one VOCABULARY in both."
+        )
+
+
+def check_teacher(scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> None:
+    """Score the teacher on dev against the floors and the student on the same labels; once, then kept.
+
+    Args:
+      scenario: the study.
+      stages: its stages; the teacher's, and the student's on the same labels if there is one, are finished.
+      stages_dir: their folders.
+      folder: where the findings go (`gates.json`).
+
+    Raises:
+      GateError: the teacher is not above all of them, and the scenario does not force it.
+    """
+    path = folder / FINDINGS
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        found = _findings(stages, stages_dir, folder)
+        write_json(path, found)
+    if found["shut"] and not scenario.force:
+        raise GateError(
+            f"the teacher is not worth distilling: {'; '.join(found['shut'])}. Nothing was spent on the pool yet. Fix: "
+            "buy more labels (Scenario.n_labels), train the teacher longer, or go on all the same with --force."
+        )
+
+
+def notes(stages: Sequence[Stage], stages_dir: Path) -> list[str]:
+    """What a reader of the report must know of the gates.
+
+    Args:
+      stages: the study's stages.
+      stages_dir: their folders.
+
+    Returns:
+      A sentence for each capture that was forced, and one for what could not be compared; empty where all is well.
+    """
+    told = []
+    for stage in stages:
+        path = stages_dir / stage.name / FINDINGS
+        if stage.kind == "capture" and path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["shut"]:
+                told.append(f"Distilled by force, past the gates: {'; '.join(found['shut'])}.")
+            told += [f"A gate could not be tried: {reason}." for reason in found["untried"]]
+    return told
+
+
+def _findings(stages: Sequence[Stage], stages_dir: Path, folder: Path) -> dict[str, Any]:
+    from distill_or_annotate.tasks import registry
+
+    teacher = next(stage for stage in stages if stage.kind == "finetune")
+    alike = (teacher.n_labels, teacher.data_seed)
+    students = [stage for stage in stages if stage.kind == "annotate" and (stage.n_labels, stage.data_seed) == alike]
+    if DEV not in registry.get(teacher.task).available_splits():
+        return {"shut": [], "untried": [f"task {teacher.task!r} has no split {DEV!r} to compare the teacher on"]}
+    scores = {"teacher": _on_dev(teacher, stages_dir, folder / "teacher_on_dev")}
+    score, metric = scores["teacher"]["score"], scores["teacher"]["metric"]
+    reasons = scores["teacher"]["degenerate"]["reasons"]
+    shut = [f"on dev its {metric} is {score:.1f}, {', '.join(reasons)}"] if reasons else []
+    untried = []
+    if students:
+        scores["student"] = _on_dev(students[0], stages_dir, folder / "student_on_dev")
+        if score <= scores["student"]["score"]:
+            shut.append(
+                f"on dev its {metric} is {score:.1f}, not above the {scores['student']['score']:.1f} of the student on "
+                f"the same {teacher.n_labels} labels"
+            )
+    else:
+        untried.append(
+            f"no student is trained on the teacher's {teacher.n_labels} labels alone, so the teacher was compared with "
+            "floors only"
+        )
+    return {"shut": shut, "untried": untried, "split": DEV, **scores}
+
+
+def _on_dev(stage: Stage, stages_dir: Path, folder: Path) -> Mapping[str, Any]:
+    """Scores of a trained stage's last checkpoint on dev, decoded by the program that trained it, without a step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = programs.program(stage, stages_dir)
+    macros = {
+        **trained.macros,
+        "MODEL_DIR": str(folder / programs.MODEL),
+        "INITIAL_CHECKPOINT_PATH": str(stages_dir / stage.name / programs.MODEL),
+        "TRAIN_STEPS": 0,
+        "train.run_eval_before_training": True,
+        "train.eval_period": 1,
+        "infer_eval/utils.DatasetConfig.split": DEV,
+        "utils.RestoreCheckpointConfig.mode": "latest",
+        "utils.CheckpointConfig.save": None,
+    }
+    log_file = folder / "log.txt"
+    program = Program(trained.module, trained.gin_files, macros)
+    try:
+        program.run(log_file)
+    except Exception as error:
+        raise GateError(
+            f"{stage.name} could not be scored on dev: {type(error).__name__}: {error}\n"
+            f"  log: {log_file}\n  alone: {program.command()}"
+        ) from error
+    labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
+    found = evaluation.evaluate(folder, stage.task, labels, split=DEV)
+    return {name: found[name] for name in ("metric", "score", "stderr", "floors", "degenerate", "n_examples")}

@@ -41,7 +41,7 @@ test: lint tests ## Set-up, lint and the test suite.
 test-parity: install ## Network and converted checkpoints against transformers on torch's CPU build (an extra of several hundred MB).
 	VENV="$(VENV)" bash launch/install_parity.sh
 	$(BIN)/python -m pytest -m parity runtime/tests/test_parity.py tests/distill_or_annotate/interop/test_parity.py \
-	  tests/docs/test_checkpoints.py
+	  tests/distill_or_annotate/losses/test_parity.py tests/docs/test_checkpoints.py
 
 format: install ## Format and fix what can be fixed.
 	$(BIN)/ruff check --fix .

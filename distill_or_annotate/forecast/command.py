@@ -11,7 +11,8 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from distill_or_annotate.forecast import devices
 from distill_or_annotate.prices import load_book
 
 EXAMPLE = "doa forecast --gin_file gin/experiments/xxl_to_small.gin --mesh v5p-8"
+_COMPILERS = 2
 _GROUPS = {
     "finetune": ("finetune",),
     "capture": ("encode", "capture"),
@@ -117,12 +119,14 @@ def _forecast(args: argparse.Namespace, meshes: Sequence[devices.MeshFacts]) -> 
     if not jobs:
         raise ValueError(f"--only {' '.join(args.only)}: the experiment has no such program.")
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    with _Progress(len(jobs)) as progress:
-        for task, facts, program in jobs:
+    # Compilers work in C++ on one core each while Python traces the next program.
+    with _Progress(len(jobs)) as progress, futures.ThreadPoolExecutor(_COMPILERS) as pool:
+        running: dict[str, futures.Future] = {}
+        waiting = [(job, _asked(job[2], job[1], args.again, pool, running)) for job in jobs]
+        for (task, facts, program), costs in waiting:
             progress.starts(f"{program.title}{f', {task}' if task else ''}, {facts.name}")
-            costs = costs_of(program, facts, again=args.again)
             device = local_cpu.measured(facts.device, facts.chips) if facts.device.is_cpu else facts.device
-            row = bill.row(program.kind, costs, facts, device, _book(args, facts))
+            row = bill.row(program.kind, costs(), facts, device, _book(args, facts))
             if args.measure:
                 step, _ = programs.trace(program, facts)
                 row = dataclasses.replace(row, measured_seconds=measuring.measured_seconds(step))
@@ -145,12 +149,20 @@ def costs_of(program: Any, facts: devices.MeshFacts, again: bool = False) -> Any
     Raises:
       ValueError: the configuration can't be compiled.
     """
+    with futures.ThreadPoolExecutor(1) as pool:
+        return _asked(program, facts, again, pool, {})()
+
+
+def _asked(
+    program: Any, facts: devices.MeshFacts, again: bool, pool: futures.Executor, running: dict[str, futures.Future]
+) -> Callable[[], Any]:
+    """Traces a program that is not known, hands it to a compiler, and returns what waits for its costs."""
     from distill_or_annotate.forecast import cache, programs
 
     asked = cache.request_key(program, facts)
     known = None if again else cache.read(asked)
     if known is not None:
-        return known
+        return lambda: known
     started = time.monotonic()
     try:
         step, facts_known = programs.trace(program, facts)
@@ -161,12 +173,26 @@ def costs_of(program: Any, facts: devices.MeshFacts, again: bool = False) -> Any
         ) from error
     lowered = step.lower()
     key = cache.program_key(lowered.as_text(), facts)
-    costs = None if again else cache.read(key)
-    if costs is None:
-        costs = programs.compile_costs(lowered, facts_known, facts.chips, started)
+    tracing_seconds = time.monotonic() - started
+    kept = None if again else cache.read(key)
+
+    def compiled() -> Any:
+        costs = programs.compile_costs(lowered, facts_known, facts.chips, time.monotonic() - tracing_seconds)
         cache.write(key, costs)
-    costs = dataclasses.replace(costs, **{name: facts_known[name] for name in ("parameters", "batch_size", "steps")})
-    cache.write(asked, costs)
+        return costs
+
+    # Two tasks of one shape are one program.
+    future = running.get(key)
+    if kept is None and future is None:
+        future = running[key] = pool.submit(compiled)
+
+    def costs() -> Any:
+        found = kept if kept is not None else future.result()
+        own = {name: facts_known[name] for name in ("parameters", "batch_size", "steps")}
+        found = dataclasses.replace(found, **own)
+        cache.write(asked, found)
+        return found
+
     return costs
 
 

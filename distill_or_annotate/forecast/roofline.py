@@ -36,8 +36,8 @@ class Utilisation:
 
 
 ACCELERATOR = Utilisation()
-# Of a CPU's peaks, as measured a moment before: what is not matrix products runs on one thread.
-CPU = Utilisation(flops=0.5, memory=0.5, interconnect=0.5)
+# Of a CPU's peaks, as measured a moment before; chosen on the mini models' programs (docs/forecast.md).
+CPU = Utilisation(flops=0.35, memory=0.3, interconnect=0.3)
 
 
 @dataclasses.dataclass(frozen=True)

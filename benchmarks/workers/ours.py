@@ -57,7 +57,8 @@ def prepare(work: str, shape: Shape):
         "decoder_input_tokens": np.pad(targets[:, :-1], ((0, 0), (1, 0))),
         "decoder_loss_weights": np.ones_like(targets, np.float32),
     }
-    variables = model.get_initial_variables(jax.random.PRNGKey(0), {name: value.shape for name, value in batch.items()})
+    shapes = {name: value.shape for name, value in batch.items()}
+    variables = jax.jit(lambda key: model.get_initial_variables(key, shapes))(jax.random.PRNGKey(0))
     state = train_state_lib.FlaxOptimTrainState.create(model.optimizer_def, variables)
     if work == "decode":
         decode = jax.jit(

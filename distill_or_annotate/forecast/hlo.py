@@ -155,7 +155,9 @@ def _instruction(name: str, text: str) -> Instruction:
     operands = tuple(_NAME.findall(text[opening : closing + 1]))
     rest = text[closing + 1 :]
     inside = text[opening + 1 : closing]
-    return Instruction(name, shape, text[:opening], operands, inside if text[:opening] == "constant" else rest)
+    return Instruction(
+        name, shape, text[:opening], operands, inside if text[:opening] in ("constant", "parameter") else rest
+    )
 
 
 class _Counter:
@@ -210,7 +212,7 @@ class _Counter:
         return {("count", kind): 1, ("payload", kind): size, ("wire", kind): size * sent}
 
     def _memory(self, one: Instruction, shapes: Mapping[str, str], called: Mapping[str, list[str]]) -> float:
-        if one.opcode in _FREE or one.opcode.endswith("-done"):
+        if one.opcode in _FREE or one.opcode.endswith("-done") or '"AllocateBuffer"' in one.rest:
             return 0
         result = shape_bytes(one.shape)
         if one.opcode.endswith("-start"):
@@ -227,24 +229,53 @@ class _Counter:
     def _fusion(self, one: Instruction, result: float, operands: list[float], called: Mapping[str, list[str]]) -> float:
         """A fusion reads its operands once, but only the slices of those that it slices, and updates in place."""
         inside = [inner for name in called.get("calls", ()) for inner in self._computations.get(name, ())]
-        shapes = {inner.name: inner.shape for inner in inside}
-        numbered = {inner.name: i for i, inner in enumerate(inner for inner in inside if inner.opcode == "parameter")}
-        uses: dict[str, list[Instruction]] = {name: [] for name in numbered}
-        for inner in inside:
-            for name in set(inner.operands) & uses.keys():
-                uses[name].append(inner)
-        for name, position in numbered.items():
-            if position >= len(operands) or not uses[name]:
-                continue
-            if all(use.opcode in ("dynamic-slice", "gather", "slice") for use in uses[name]):
-                slices = sum(shape_bytes(use.shape, in_memory_only=False) for use in uses[name])
-                operands[position] = min(operands[position], slices)
-            updates = [use for use in uses[name] if use.opcode == "dynamic-update-slice" and use.operands[0] == name]
-            if updates and len(updates) == len(uses[name]):
-                written = sum(shape_bytes(shapes.get(use.operands[1], ""), in_memory_only=False) for use in updates)
+        for position, name in enumerate(_parameters(inside)[: len(operands)]):
+            written = _updated_bytes(inside, name)
+            if written is not None:
                 result = max(0.0, result - operands[position]) + min(written, operands[position])
                 operands[position] = 0
+                continue
+            sliced = self._sliced_bytes(inside, name)
+            if sliced is not None:
+                operands[position] = min(operands[position], sliced)
         return result + sum(operands)
+
+    def _sliced_bytes(self, inside: list[Instruction], name: str) -> float | None:
+        """Bytes of the slices taken of a fusion's parameter, through nested fusions; None where all of it is read."""
+        total = 0.0
+        for use in (inner for inner in inside if name in inner.operands):
+            if use.opcode in ("dynamic-slice", "gather", "slice"):
+                part: float | None = shape_bytes(use.shape, in_memory_only=False)
+            elif use.opcode == "bitcast":
+                part = self._sliced_bytes(inside, use.name)
+            elif use.opcode == "fusion":
+                nested = [one for called in _called(use.rest).get("calls", ()) for one in self._computations[called]]
+                names = _parameters(nested)
+                parts = [self._sliced_bytes(nested, names[i]) for i, own in enumerate(use.operands) if own == name]
+                part = None if None in parts else sum(parts)
+            else:
+                part = None
+            if part is None:
+                return None
+            total += part
+        return total
+
+
+def _parameters(inside: list[Instruction]) -> list[str]:
+    """Names of a computation's parameters by their numbers; the text has them in any order."""
+    numbered = sorted((int(one.rest), one.name) for one in inside if one.opcode == "parameter")
+    return [name for _, name in numbered]
+
+
+def _updated_bytes(inside: list[Instruction], name: str) -> float | None:
+    """Bytes written where a fusion updates a parameter in place; None where it does anything else with it."""
+    shapes = {inner.name: inner.shape for inner in inside}
+    uses = [inner for inner in inside if name in inner.operands]
+    if len(uses) == 1 and uses[0].opcode == "bitcast":
+        return _updated_bytes(inside, uses[0].name)
+    if not uses or any(use.opcode != "dynamic-update-slice" or use.operands[0] != name for use in uses):
+        return None
+    return sum(shape_bytes(shapes.get(use.operands[1], ""), in_memory_only=False) for use in uses)
 
 
 def _called(rest: str) -> dict[str, list[str]]:

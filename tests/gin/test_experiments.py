@@ -94,6 +94,7 @@ _INFER = [path for path in _EXPERIMENTS if _kind(path) == "infer"]
 _SCENARIOS = [path for path in _EXPERIMENTS if _kind(path) is None]
 # Headers are compared over the run file alone and over the model file: what they leave open is what they require.
 _RUNS = sorted((_GIN / "runs").glob("*.gin"))
+_HEADED_MODELS = [_GIN / "models" / name for name in ("mini_base.gin", "xxl_and_small.gin")]
 _MESH = "gin/experiments/mini_distill.gin+gin/mesh/cpu-8.gin"
 # A task's file after an experiment's: how one set of experiments serves every task with a mini vocabulary.
 _LAYERED = [f"gin/experiments/mini_{kind}.gin+gin/tasks/wlp_mini.gin" for kind in ("teacher", "distill", "annotate")]
@@ -109,7 +110,7 @@ def parsed():
     """What each experiment and each run file binds, reads and requires, by name."""
     infer_runs = [path for path in _RUNS if path.stem == "capture"]
     train_runs = [path for path in _RUNS if path not in infer_runs]
-    opened = [f"open+{_name(path)}" for path in [*train_runs, _GIN / "models" / "mini_base.gin"]]
+    opened = [f"open+{_name(path)}" for path in [*train_runs, *_HEADED_MODELS]]
     trained = _parse("train", "train", [*map(_name, _TRAIN), _MESH, *_LAYERED, *opened])
     inferred = _parse(
         "infer", "infer", [*map(_name, _INFER), *_LAYERED_INFER, *(f"open+{_name(path)}" for path in infer_runs)]
@@ -154,14 +155,14 @@ def test_a_run_s_header_states_what_it_requires(parsed, path):
     assert sorted(_stated(path)) == parsed[f"open+{_name(path)}"]["required"]
 
 
-def test_the_models_header_states_what_it_requires(parsed):
-    path = _GIN / "models" / "mini_base.gin"
+@pytest.mark.parametrize("path", _HEADED_MODELS, ids=lambda path: path.stem)
+def test_a_model_s_header_states_what_it_requires(parsed, path):
     assert sorted(_stated(path)) == parsed[f"open+{_name(path)}"]["required"]
 
 
 def test_every_header_of_required_macros_is_one_of_those_compared():
     headed = {path for path in _GIN.rglob("*.gin") if _stated(path) is not None}
-    assert headed == {*_RUNS, _GIN / "models" / "mini_base.gin"}
+    assert headed == {*_RUNS, *_HEADED_MODELS}
 
 
 @pytest.mark.parametrize("path", _SCENARIOS, ids=lambda path: path.stem)

@@ -31,6 +31,7 @@ def captured(
     vocabulary: Any,
     n_unlabeled: int | None = None,
     min_log_probability: float | None = None,
+    gold: str | None = None,
 ) -> str:
     """Registers a store as a task with the one split `train`; bound in gin to `MIXTURE_OR_TASK_NAME`.
 
@@ -44,6 +45,7 @@ def captured(
         read in either case.
       min_log_probability: leave out what the teacher was less sure of: smallest log-probability of a whole target, at
         most 0; None leaves nothing out. Given targets stay.
+      gold: the task whose gold labels the store must hold as given targets; None asks for none in particular.
 
     Returns:
       `{task}_pseudo_u{U}_{hash}`; the hash is of the store's checksums and of what is read of it.
@@ -62,15 +64,22 @@ def captured(
             f"({found.vocabulary['sha256'][:12]}), the task's has {ours['size']} ({ours['sha256'][:12]}): their ids "
             "mean other tokens. Fix: capture with a teacher of this vocabulary."
         )
+    if gold is not None and gold != found.given_task:
+        raise StoreError(
+            f"gold is {gold!r}, but {store} was captured with GIVEN_TASK = {found.given_task or None!r}: the teacher "
+            f"has not seen those targets. Fix: capture with GIVEN_TASK = {gold!r}, or ask for no gold labels."
+        )
     indices = writer.indices(store)
     examples = found.counts["examples"]
-    if n_unlabeled is not None and not 1 <= n_unlabeled <= examples:
+    pool = examples - found.counts["given"]
+    if n_unlabeled is not None and not 1 <= n_unlabeled <= pool:
         raise StoreError(
-            f"n_unlabeled is {n_unlabeled}, but {store} holds {examples} examples. Capture more, or ask for fewer."
+            f"n_unlabeled is {n_unlabeled}, but {store} holds {pool} examples of the pool. Capture more (N_UNLABELED), "
+            "or ask for fewer."
         )
     content = [[index.sha256 for index in indices], n_unlabeled, min_log_probability]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
-    name = f"{task}_pseudo_u{examples if n_unlabeled is None else n_unlabeled}_{digest}"
+    name = f"{task}_pseudo_u{pool if n_unlabeled is None else n_unlabeled}_{digest}"
     if name in seqio.TaskRegistry.names():
         return name
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from distill_or_annotate.capture import batching, collecting, decoding, labels
 from distill_or_annotate.capture.header import Header
@@ -33,7 +33,7 @@ class TeacherPass:
       eos_id: id that ends a target.
 
     Raises:
-      ValueError: for hidden states of a network that does not offer them.
+      ValueError: for hidden states of a network that does not offer them, or a batch that the mesh does not divide.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class TeacherPass:
             )
         self._model, self._params, self._partitioner = model, params, partitioner
         self._store, self._decode_text, self._trie, self._eos_id = store, decode_text, trie, eos_id
+        partitioner.get_data_layout(store.batch_size)  # says so where the batch does not divide
         self._lengths = batching.input_lengths(store.input_tokens)
         self._programs: dict[bool, Any] = {}
         self._params_axes = params_axes
@@ -107,9 +108,8 @@ class TeacherPass:
         return [record for record in found if record is not None]
 
     def _capture(self, examples: list[Example], index: list[int], forced: bool) -> Iterator[tuple[int, Record]]:
-        from t5x.batches import place_batch
-
         store = self._store
+        sharding = NamedSharding(self._partitioner.mesh, self._partitioner.data_partition_spec)
         by_length = store.padding == "masked"
         pending: collections.deque = collections.deque()
 
@@ -127,7 +127,11 @@ class TeacherPass:
             if forced:
                 given = [example.targets for example in chosen]
                 batch["forced"] = batching.padded(given, store.target_tokens, store.batch_size)
-            placed = place_batch(_this_process(batch, self._partitioner), self._partitioner)
+            # Every process reads the whole batch and places its own rows of it.
+            placed = {
+                name: jax.make_array_from_callback(table.shape, sharding, table.__getitem__)
+                for name, table in batch.items()
+            }
             pending.append((rows, self._program(forced)(self._params, placed)))
             if len(pending) >= _IN_FLIGHT_BATCHES:
                 yield from collected()
@@ -149,11 +153,3 @@ class TeacherPass:
             # Copies: a view would keep the whole padded batch alive until its shard is written.
             kept={name: np.array(value[line, : captured.n_positions[line]]) for name, value in captured.kept.items()},
         )
-
-
-def _this_process(batch: dict[str, np.ndarray], partitioner: Any) -> dict[str, np.ndarray]:
-    """This process's rows of a batch that every process holds whole."""
-    layout = partitioner.get_data_layout(len(batch["inputs"]))
-    size = layout.batch_size // layout.num_shards
-    start = layout.shard_id * size
-    return {name: rows[start : start + size] for name, rows in batch.items()}

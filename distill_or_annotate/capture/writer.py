@@ -137,11 +137,12 @@ class StoreWriter:
         frames.write_index(self.folder / _index_name(shard), index, self.host)
         return index
 
-    def finish(self, n_examples: int) -> bool:
+    def finish(self, n_examples: int, n_given: int = 0) -> bool:
         """Marks the store as whole, if every host's shards are.
 
         Args:
           n_examples: examples of the whole pool, given ones included.
+          n_given: those with a given target.
 
         Returns:
           Whether the store is whole; else another host is still at work.
@@ -149,7 +150,7 @@ class StoreWriter:
         n_shards = -(-n_examples // self.header.shard_examples)
         if not self._writes or not all(self.is_whole(shard) for shard in range(n_shards)):
             return False
-        totals = {"examples": n_examples, "shards": n_shards, "bytes": 0, "positions": 0}
+        totals = {"examples": n_examples, "given": n_given, "shards": n_shards, "bytes": 0, "positions": 0}
         for shard in range(n_shards):
             index = frames.read_index(self.folder / _index_name(shard))
             totals["bytes"] += index.bytes
@@ -175,14 +176,15 @@ def write_all(
     Returns:
       Examples of the whole pool.
     """
-    total = 0
+    total = given = 0
     for shard, chunk in enumerate(chunks(examples, writer.header.shard_examples)):
         if writer.is_mine(shard) and not writer.is_whole(shard):
             writer.write(shard, capture(chunk, total))
         total += len(chunk)
+        given += sum(example.targets is not None for example in chunk)
         if advance:
             advance(len(chunk))
-    writer.finish(total)
+    writer.finish(total, given)
     return total
 
 

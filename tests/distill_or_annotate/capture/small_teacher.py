@@ -10,12 +10,21 @@ from t5x.examples.t5 import network
 VOCAB = 96
 
 
-def make(seed: int = 0, dtype: str = "float32", tied: bool = False, vocabulary=None):
+def make(seed: int = 0, dtype: str = "float32", tied: bool = False, vocabulary=None, layers: int = 2):
     """A model that decodes greedily, and parameters under which rows end at different lengths."""
     config = network.T5Config(
-        vocab_size=VOCAB, emb_dim=32, num_heads=4, head_dim=8, mlp_dim=64, num_encoder_layers=2, num_decoder_layers=2,
-        mlp_activations=("gelu", "linear"), dropout_rate=0.1, dtype=dtype, logits_via_embedding=tied,
-    )  # fmt: skip
+        vocab_size=VOCAB,
+        emb_dim=32,
+        num_heads=4,
+        head_dim=8,
+        mlp_dim=64,
+        num_encoder_layers=layers,
+        num_decoder_layers=layers,
+        mlp_activations=("gelu", "linear"),
+        dropout_rate=0.1,
+        dtype=dtype,
+        logits_via_embedding=tied,
+    )
     module = network.Transformer(config=config)
     greedy = lambda **kwargs: decoding.temperature_sample(**kwargs, topk=1)  # noqa: E731
     model = models.EncoderDecoderModel(module, vocabulary, vocabulary, adafactor.Adafactor(), decode_fn=greedy)

@@ -13,7 +13,7 @@ from distill_or_annotate.model.distillation import DistillationObjective, Distil
 from distill_or_annotate.trainer import distill_captured
 from t5x import partitioning
 
-_T, _L, _N = 8, 12, 22
+_T, _L, _N = 8, 8, 22
 
 
 class _Words(seqio.PassThroughVocabulary):
@@ -28,7 +28,7 @@ _VOCABULARY = _Words()
 
 @pytest.fixture(scope="module")
 def teacher():
-    model, params = small_teacher.make(vocabulary=_VOCABULARY)
+    model, params = small_teacher.make(vocabulary=_VOCABULARY, layers=1)
     return model, small_teacher.favour_end(params, 3.0)
 
 
@@ -84,7 +84,7 @@ def _dataset(store, batch_size=None, **options):
 
 
 def _student():
-    model, params = small_teacher.make(seed=5, vocabulary=_VOCABULARY)
+    model, params = small_teacher.make(seed=5, vocabulary=_VOCABULARY, layers=1)
     return model, params
 
 
@@ -217,8 +217,11 @@ def test_what_does_not_fit_the_store_is_refused(stores, tmp_path):
         distill_captured.check(store, DistillationOptions(), 97)
     with pytest.raises(StoreError, match=r"feature_converter_cls = @reading.feature_converter\(\)"):
         distill_captured.teacher_of(store, {}, {})
-    with pytest.raises(StoreError, match="n_unlabeled is 40, but .* holds 23 examples"):
-        reading.captured("small", stores("topk"), _VOCABULARY, n_unlabeled=40)
+    with pytest.raises(StoreError, match=r"n_unlabeled is 23, but .* holds 22 examples of the pool"):
+        reading.captured("small", stores("topk"), _VOCABULARY, n_unlabeled=23)
+    with pytest.raises(StoreError, match=r"gold is 'small_n10_s0', but .* was captured with GIVEN_TASK = 'gold'"):
+        reading.captured("small", stores("topk"), _VOCABULARY, gold="small_n10_s0")
+    assert reading.captured("small", stores("topk"), _VOCABULARY, gold="gold").startswith("small_pseudo_u22_")
     with pytest.raises(StoreError, match="was captured with a vocabulary of 96 pieces"):
         reading.captured("small", stores("topk"), seqio.PassThroughVocabulary(size=97))
     with pytest.raises(StoreError, match=r"has no header.json"):

@@ -98,6 +98,7 @@ _HEADED_MODELS = [_GIN / "models" / name for name in ("mini_base.gin", "xxl_and_
 _MESH = "gin/experiments/mini_distill.gin+gin/mesh/cpu-8.gin"
 # A task's file after an experiment's: how one set of experiments serves every task with a mini vocabulary.
 _LAYERED = [f"gin/experiments/mini_{kind}.gin+gin/tasks/wlp_mini.gin" for kind in ("teacher", "distill", "annotate")]
+_LAYERED.append("gin/experiments/mini_teacher.gin+gin/models/scanned.gin+gin/runs/lora.gin")
 _LAYERED_INFER = ["gin/experiments/mini_capture.gin+gin/tasks/wlp_mini.gin"]
 
 

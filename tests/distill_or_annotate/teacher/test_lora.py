@@ -99,7 +99,7 @@ def _manager(model, partitioner, folder, save_dtype=None):
 
 
 def _stepper(model, partitioner):
-    """A state at step 0, and a function that takes so many steps from a state on one batch; by the runtime's trainer."""
+    """A state at step 0, and a function that takes steps from a state on one batch, by the runtime's trainer."""
     initializer = _initializer(model, partitioner)
     state = initializer.from_scratch(jax.random.PRNGKey(0))
     runner = trainer.Trainer(
@@ -199,15 +199,21 @@ def test_gradients_are_those_of_full_fine_tuning_carried_to_the_two_factors(is_s
 
 def test_the_gradient_is_the_slope_of_the_loss():
     model, (adapters, mutables) = _lora(), _variables()
-    adapters, direction = _grown(adapters), _grown(jax.tree.map(np.zeros_like, adapters), seed=9)
+    adapters = _grown(adapters)
 
     @jax.jit
-    def loss(size):
-        moved = jax.tree.map(lambda x, d: x + size * d, adapters, direction)
-        return model.loss_fn(moved, _batch(), None, mutables)[0]
+    def loss_and_gradient(adapters):
+        return jax.value_and_grad(lambda p: model.loss_fn(p, _batch(), None, mutables)[0])(adapters)
 
-    differences = float(loss(0.01) - loss(-0.01)) / 0.02
-    np.testing.assert_allclose(differences, float(jax.jit(jax.grad(loss))(0.0)), rtol=1e-2)
+    gradient = loss_and_gradient(adapters)[1]
+    norm = np.sqrt(sum(float(jnp.vdot(leaf, leaf)) for leaf in jax.tree.leaves(gradient)))
+
+    def loss(size):
+        moved = jax.tree.map(lambda x, g: x + np.float32(size) * (g / norm), adapters, gradient)
+        return float(loss_and_gradient(moved)[0])
+
+    # Along the gradient, where the slope is its norm.
+    np.testing.assert_allclose((loss(0.002) - loss(-0.002)) / 0.004, norm, rtol=1e-2)
 
 
 def test_training_lowers_the_loss_and_leaves_the_base_bitwise_alone(run):

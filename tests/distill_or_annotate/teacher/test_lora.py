@@ -133,18 +133,23 @@ def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     model, partitioner = _lora(request.param, base_dtype="bfloat16"), _two_by_four()
     state, take = _stepper(model, partitioner)
-    start = jax.device_get(state.state_dict())
+    start = _copied(state.state_dict())
     state, losses = take(state, 3)
     # In bfloat16, in which merged and base kernels differ by rounding alone: the base can't be had from `target`.
     manager = _manager(model, partitioner, folder, save_dtype="bfloat16")
     manager.save(state, _SAVE_FNS)
     manager.close()
-    saved = jax.device_get(state.state_dict())
+    saved = _copied(state.state_dict())
     state, more = take(state, 3)
     return SimpleNamespace(
         is_scanned=request.param, model=model, partitioner=partitioner, folder=folder, take=take,
         start=start, saved=saved, end=state, losses=losses + more,
     )  # fmt: skip
+
+
+def _copied(tree):
+    """On the host; a copy, because on CPUs a plain fetch is a view of a buffer that the next step is given."""
+    return jax.tree.map(np.array, jax.device_get(tree))
 
 
 def _flat(tree):

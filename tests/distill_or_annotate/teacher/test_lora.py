@@ -17,6 +17,8 @@ from t5x import adafactor, models, partitioning, trainer, utils
 from t5x.examples.t5 import network
 
 _VOCAB, _BATCH, _LENGTH, _RANK = 64, 8, 8, 2
+# One object: it is part of a compiled step's signature.
+_OPTIMIZER = adafactor.Adafactor(multiply_by_parameter_scale=False, factored=False)
 _DECODER_ATTENTIONS = ("self_attention", "encoder_decoder_attention")
 _SAVE_FNS = [lora.merge_on_save, stacking.unstack_on_save]
 _RESTORE_FNS = [stacking.stack_on_restore, lora.base_on_restore]
@@ -51,8 +53,7 @@ def _inner(is_scanned=False, dropout_rate=0.1):
 
 
 def _lora(is_scanned=False, base_dtype=None, dropout_rate=0.1, **arguments):
-    optimizer = adafactor.Adafactor(multiply_by_parameter_scale=False, factored=False)
-    return lora.LoraModel(_inner(is_scanned, dropout_rate), optimizer, rank=_RANK, base_dtype=base_dtype, **arguments)
+    return lora.LoraModel(_inner(is_scanned, dropout_rate), _OPTIMIZER, rank=_RANK, base_dtype=base_dtype, **arguments)
 
 
 def _batch(seed=0):

@@ -32,7 +32,6 @@ from flax.linen import partitioning as flax_partitioning
 from t5x import models
 
 PyTree = Any
-
 QUERY_AND_VALUE = r".*attention/(query|value)/kernel"
 # Collections of the train state: the frozen parameters, and the one number that merging needs besides the adapters.
 _BASE, _SCALE = "base", "lora_scale"
@@ -361,10 +360,8 @@ def _read(leaf: Any) -> np.ndarray:
 
     from t5x import restoring
 
-    args = {leaf.name: ocp.RestoreArgs(restore_type=np.ndarray)}
-    return restoring.read_arrays(leaf.checkpoint_dir, args, {leaf.name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)})[
-        leaf.name
-    ]
+    args, like = {leaf.name: ocp.RestoreArgs(restore_type=np.ndarray)}, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return restoring.read_arrays(leaf.checkpoint_dir, args, {leaf.name: like})[leaf.name]
 
 
 def _adapter_axes(params_axes: Mapping[str, Any], adapters: PyTree) -> dict[str, Any]:

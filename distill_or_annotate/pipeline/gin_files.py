@@ -86,6 +86,26 @@ def locate(name: str) -> Path:
     raise FileNotFoundError(f"no gin file {name!r}; near: {', '.join(near)}. Fix: give a path, or one of these names.")
 
 
+def includes(name: str, wanted: str) -> bool:
+    """Whether a gin file includes another, directly or through others.
+
+    Args:
+      name: as `locate` takes it.
+      wanted: the other's name, as it is written after `include`.
+    """
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current == wanted:
+            return True
+        path = find(current)
+        if current not in seen and path is not None:
+            waiting += _INCLUDE.findall(path.read_text(encoding="utf-8"))
+        seen.add(current)
+    return False
+
+
 def digest(name: str) -> str:
     """SHA-256 of a gin file together with all it includes; included files that are not ours count by name alone.
 

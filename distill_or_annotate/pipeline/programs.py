@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from distill_or_annotate.pipeline import gin_files
 from distill_or_annotate.pipeline.program import Program
 from distill_or_annotate.scenarios import Stage
 
@@ -11,6 +12,9 @@ MODEL = "model"  # a stage's model folder, within its own
 PREDICTIONS = "predictions"
 # What t5x.infer writes there, however many shards it ran as.
 PREDICTIONS_PATTERN = "*-predict.jsonl-?????-of-?????"
+
+# What tells a student that trains on a store from one with a live teacher.
+_CAPTURED = "gin/runs/distill_captured.gin"
 
 
 def program(stage: Stage, stages_dir: Path) -> Program | None:
@@ -26,6 +30,7 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
     folder = stages_dir / stage.name
     before = {name.split("-")[0]: stages_dir / name for name in stage.depends_on}
     common = {"TASK": stage.task}
+    gold = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
     if stage.kind in ("finetune", "annotate"):
         labels = {"N_LABELS": stage.n_labels, "DATA_SEED": stage.data_seed, "RANDOM_SEED": stage.train_seed}
         macros = {**common, **labels, "MODEL_DIR": str(folder / MODEL)}
@@ -35,8 +40,19 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
         macros = {
             **common,
             "N_UNLABELED": stage.n_unlabeled,
+            "GIVEN_TASK": gold,
             "CHECKPOINT_PATH": str(before["finetune"] / MODEL),
             "INFER_OUTPUT_DIR": str(folder / PREDICTIONS),
+        }
+    elif stage.kind == "distill" and gin_files.includes(stage.gin_file, _CAPTURED):
+        module = "t5x.train"
+        macros = {
+            **common,
+            "N_UNLABELED": stage.n_unlabeled,
+            "RANDOM_SEED": stage.train_seed,
+            "STORE": str(before["capture"] / PREDICTIONS),
+            "GOLD": gold,
+            "MODEL_DIR": str(folder / MODEL),
         }
     elif stage.kind == "distill":
         module = "t5x.train"
@@ -52,8 +68,8 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
         }
     else:
         return None
-    gin_files = (stage.gin_file, stage.task_gin) if stage.task_gin else (stage.gin_file,)
-    return Program(module, gin_files, {**macros, **stage.macros})
+    files = (stage.gin_file, stage.task_gin) if stage.task_gin else (stage.gin_file,)
+    return Program(module, files, {**macros, **stage.macros})
 
 
 def resuming(program: Program, folder: Path) -> Program:

@@ -22,7 +22,7 @@ class Stage:
       name: KIND-HASH.
       task: base task.
       depends_on: names of the stages whose files it reads.
-      n_labels: labels it trains on, or buys.
+      n_labels: labels it trains on, or buys, or (a capture) gold labels whose distributions it also keeps.
       n_unlabeled: unlabeled examples it reads; 0 where it reads none.
       first_label: for `label`, the first position it buys; 0 otherwise.
       model: model it trains or runs; '' for `label`.
@@ -119,7 +119,9 @@ class _Expansion:
 
     def _capture(self, teacher: Stage, n_unlabeled: int, serves) -> Stage:
         determines = {"n_unlabeled": n_unlabeled, "teacher": teacher.name}
-        return self._add("capture", teacher.model, (teacher,), determines, serves, n_unlabeled=n_unlabeled)
+        # The labels are the teacher's, so its name determines them too; the capture scores them after the pool.
+        counts = {"n_labels": teacher.n_labels, "n_unlabeled": n_unlabeled}
+        return self._add("capture", teacher.model, (teacher,), determines, serves, **counts)
 
     def _distill(self, cell: Cell, label: Stage, teacher: Stage, capture: Stage) -> Stage:
         scenario = self.scenario

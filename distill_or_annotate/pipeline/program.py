@@ -11,6 +11,7 @@ import copy
 import importlib
 import importlib.metadata
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +83,8 @@ class Program:
 
         gin.clear_config()
         module, _ = _entry_point(self.module)
-        with _standing_in_for_main(module):
+        # What parsing has to say stands in the log of the stage itself, once it runs.
+        with _logging_to(Path(os.devnull)), _standing_in_for_main(module):
             gin_utils.parse_gin_flags(search_paths(), list(self.gin_files), self.bindings())
             try:
                 # A reference is evaluated by copying it: that is how gin itself hands values over.

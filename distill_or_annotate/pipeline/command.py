@@ -47,7 +47,7 @@ def _run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from distill_or_annotate.pipeline import gin_files, study
-    from distill_or_annotate.scenarios import cells, expand
+    from distill_or_annotate.scenarios import check_runnable, expand_all
 
     console = Console()
     started = time.monotonic()
@@ -56,18 +56,19 @@ def _run(args: argparse.Namespace) -> int:
     book = study.prices(scenario)
     used = [scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)]
     digests = {name: gin_files.digest(name) for name in used if name}
-    stages = expand(scenario, book, digests)
+    stages = expand_all(scenario, book, digests)
     if args.dry_run:
         _print_plan(stages, run_dir, console)
         return 0
 
+    check_runnable(scenario)
     _prepare_environment()
     # Heavy imports from here on; a person who waits should know for what.
     console.print(
         f"{scenario.name}: {len(stages)} stages in {run_dir}. Loading TensorFlow and JAX ...", highlight=False
     )
     from distill_or_annotate import reports
-    from distill_or_annotate.pipeline import gates, locks, manifest, runner
+    from distill_or_annotate.pipeline import gates, locks, manifest, results, runner
 
     import_quietly("tensorflow", "seqio")
     from distill_or_annotate.tasks import registry
@@ -80,7 +81,7 @@ def _run(args: argparse.Namespace) -> int:
         "truncations": truncated,
         "assumptions": list(scenario.notes),
         "price_book": scenario.price_book,
-        "cells": [cell.as_dict() for cell in cells(scenario, book)],
+        "cells": results.planned_cells(scenario, book),
     }
     # The folder's lock before its first file: two walks over one ledger would each believe what the other changes.
     with locks.folder_lock(run_dir):

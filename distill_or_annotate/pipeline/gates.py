@@ -38,10 +38,17 @@ def check_vocabulary(stages: Sequence[Stage], stages_dir: Path) -> None:
     Raises:
       GateError: the vocabularies differ; both sizes are named.
     """
-    teacher = next((stage for stage in stages if stage.kind == "finetune"), None)
-    student = next((stage for stage in stages if stage.kind == "distill"), None)
-    if teacher is None or student is None:
-        return
+    by_name = {stage.name: stage for stage in stages}
+    pairs = {}
+    for student in stages:
+        if student.kind == "distill":
+            teacher = next(by_name[name] for name in student.depends_on if by_name[name].kind == "finetune")
+            pairs.setdefault((teacher.model, student.model), (teacher, student))
+    for teacher, student in pairs.values():
+        _check_pair(teacher, student, stages_dir)
+
+
+def _check_pair(teacher: Stage, student: Stage, stages_dir: Path) -> None:
     models = [programs.program(stage, stages_dir).macro("MODEL") for stage in (teacher, student)]
     sizes = [model.module.config.vocab_size for model in models]
     if sizes[0] != sizes[1]:
@@ -56,10 +63,11 @@ def check_vocabulary(stages: Sequence[Stage], stages_dir: Path) -> None:
         )
 
 
-def check_teacher(scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> None:
-    """Score the teacher on dev against the floors and the student on the same labels; once, then kept.
+def check_teacher(capture: Stage, scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> None:
+    """Score the teacher of a capture on dev against the floors and the student on the same labels; once, then kept.
 
     Args:
+      capture: the stage that is about to start.
       scenario: the study.
       stages: its stages; the teacher's, and the student's on the same labels if there is one, are finished.
       stages_dir: their folders.
@@ -72,7 +80,7 @@ def check_teacher(scenario: Scenario, stages: Sequence[Stage], stages_dir: Path,
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
     else:
-        found = _findings(stages, stages_dir, folder)
+        found = _findings(capture, stages, stages_dir, folder)
         write_json(path, found)
     if found["shut"] and not scenario.force:
         raise GateError(
@@ -102,12 +110,16 @@ def notes(stages: Sequence[Stage], stages_dir: Path) -> list[str]:
     return told
 
 
-def _findings(stages: Sequence[Stage], stages_dir: Path, folder: Path) -> dict[str, Any]:
+def _findings(capture: Stage, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> dict[str, Any]:
     from distill_or_annotate.tasks import registry
 
-    teacher = next(stage for stage in stages if stage.kind == "finetune")
-    alike = (teacher.n_labels, teacher.data_seed)
-    students = [stage for stage in stages if stage.kind == "annotate" and (stage.n_labels, stage.data_seed) == alike]
+    teacher = next(stage for stage in stages if stage.name in capture.depends_on)
+    alike = (teacher.n_labels, teacher.data_seed, teacher.train_seed)
+    students = [
+        stage
+        for stage in stages
+        if stage.kind == "annotate" and (stage.n_labels, stage.data_seed, stage.train_seed) == alike
+    ]
     if DEV not in registry.get(teacher.task).available_splits():
         return {"shut": [], "untried": [f"task {teacher.task!r} has no split {DEV!r} to compare the teacher on"]}
     scores = {"teacher": _on_dev(teacher, stages_dir, folder / "teacher_on_dev")}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_or_annotate.prices import PriceBook
-from distill_or_annotate.scenarios import Cell, Scenario, Stage, cells, teacher_cell
+from distill_or_annotate.scenarios import Cell, Scenario, Stage, all_cells, cells, singles, teacher_cell
 
 EVALUATION = "evaluation.json"
 
@@ -17,7 +17,7 @@ EVALUATION = "evaluation.json"
 def result_rows(
     scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, book: PriceBook | None = None
 ) -> list[dict[str, Any]]:
-    """One row for each cell of the scenario and one for the teacher.
+    """One row for each cell of the study and one for each teacher, with the values of the axes they stand at.
 
     Args:
       scenario: the study.
@@ -28,26 +28,32 @@ def result_rows(
     Returns:
       Rows as `results.jsonl` holds them; unaffordable cells have none (the manifest lists all that were planned).
     """
-    by_name = {stage.name: stage for stage in stages}
     rows = []
-    teacher = next((stage for stage in stages if stage.kind == "finetune"), None)
-    if teacher:
-        rows += _rows(scenario, teacher_cell(scenario, book), teacher, stages, stages_dir)
-    for cell in cells(scenario, book):
-        trained = [
-            by_name[stage.depends_on[0]]
-            for stage in stages
-            if stage.kind == "evaluate"
-            and by_name[stage.depends_on[0]].kind == cell.strategy
-            and (cell.strategy, cell.additional_usd) in [tuple(key) for key in stage.serves]
-        ]
-        rows += _rows(scenario, cell, trained[0] if trained else None, stages, stages_dir)
+    for single in singles(scenario):
+        if any(stage.kind == "finetune" for stage in stages):
+            rows += _rows(single, teacher_cell(single, book), stages, stages_dir)
+        for cell in cells(single, book):
+            if cell.strategy != "teacher" and cell.affordable:
+                rows += _rows(single, cell, stages, stages_dir)
     return rows
 
 
-def _rows(
-    scenario: Scenario, cell: Cell, trained: Stage | None, stages: Sequence[Stage], stages_dir: Path
-) -> list[dict[str, Any]]:
+def _trained(single: Scenario, cell: Cell, stages: Sequence[Stage]) -> Stage | None:
+    """The stage that trains a cell's model; which one it is, its numbers, models and seeds say."""
+    models = {stage.name: stage.model for stage in stages}
+    kind = "finetune" if cell.strategy == "teacher" else cell.strategy
+    model = single.teacher if cell.strategy == "teacher" else single.student
+    wanted = (kind, model, cell.n_labels, cell.n_unlabeled, single.data_seed, single.train_seed)
+    for stage in stages:
+        found = (stage.kind, stage.model, stage.n_labels, stage.n_unlabeled, stage.data_seed, stage.train_seed)
+        teachers = {models[name] for name in stage.depends_on if name.startswith("finetune-")}
+        if found == wanted and teachers <= {single.teacher}:
+            return stage
+    return None
+
+
+def _rows(single: Scenario, cell: Cell, stages: Sequence[Stage], stages_dir: Path) -> list[dict[str, Any]]:
+    trained = _trained(single, cell, stages)
     evaluated = next(
         (stage for stage in stages if stage.kind == "evaluate" and trained and stage.depends_on == (trained.name,)),
         None,
@@ -57,19 +63,35 @@ def _rows(
         return []
     found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     row = {
-        "task": scenario.task,
-        "strategy": cell.strategy,
-        "mode": scenario.mode,
-        "teacher": scenario.teacher,
-        "student": scenario.student,
-        "data_seed": scenario.data_seed,
-        "seed": scenario.train_seed,
+        "task": single.task,
+        "mode": single.mode,
+        "teacher": single.teacher,
+        "student": single.student,
+        "data_seed": single.data_seed,
+        "train_seed": single.train_seed,
+        "seed": single.train_seed,
+        "initial_labels": single.n_labels,
         **cell.as_dict(),
         **{name: found[name] for name in ("metric", "score", "stderr", "degenerate", "parts", "n_examples")},
         "floor": found["floors"],
         "run_ids": [trained.name],
     }
     return [row]
+
+
+def planned_cells(scenario: Scenario, book: PriceBook | None = None) -> list[dict[str, Any]]:
+    """What a study means to fill, as the manifest holds it: each cell with the values of the axes it stands at.
+
+    Args:
+      scenario: the study.
+      book: its prices; None loads the one that it names.
+    """
+    return [
+        {"task": single.task, "mode": single.mode, "initial_labels": single.n_labels}
+        | {axis: getattr(single, axis) for axis in ("teacher", "student", "data_seed", "train_seed")}
+        | cell.as_dict()
+        for single, cell in all_cells(scenario, book)
+    ]
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

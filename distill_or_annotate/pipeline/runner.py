@@ -89,7 +89,7 @@ def _run_stage(
             _evaluate(stage, folder, stages_dir)
         else:
             if stage.kind == "capture":
-                gates.check_teacher(scenario, stages, stages_dir, folder)
+                gates.check_teacher(stage, scenario, stages, stages_dir, folder)
             _train_or_infer(stage, folder, stages_dir, on_step)
         # The end mark before the settlement, which the block's end brings: see step 2 above.
         write_json(folder / DONE, {"attempt": attempt.id})
@@ -129,4 +129,8 @@ def title(stage: Stage) -> str:
         return f"capture: {stage.model} labels {stage.n_unlabeled} sentences"
     if stage.kind == "distill":
         return f"distill: {stage.model} on {stage.n_unlabeled} unlabeled and {stage.n_labels} gold"
+    if stage.kind == "llm_label":
+        return f"llm_label: {stage.n_unlabeled} labels from a language model"
+    if stage.kind != "evaluate":
+        return f"{stage.kind}: {stage.model} on {stage.n_labels} labels (planned only)"
     return f"evaluate: {stage.model}, {stage.serves[0][0]} +${stage.serves[0][1]:g}"

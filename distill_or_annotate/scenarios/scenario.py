@@ -11,9 +11,16 @@ from typing import Any
 from distill_or_annotate.prices import PriceBook, load_book
 
 MODES = ("paper", "fair")
+# What a study compares unless it says otherwise; `teacher` is the teacher itself, as a model to serve.
 STRATEGIES = ("annotate", "distill")
+# Planned and priced, but not run yet.
+PLANNED_STRATEGIES = ("self_distill", "llm_annotate", "human_llm_annotate", "general_distill")
+ALL_STRATEGIES = (*STRATEGIES, "teacher", *PLANNED_STRATEGIES)
 STAGE_KINDS = ("label", "finetune", "capture", "distill", "annotate", "evaluate")
 GIN_KINDS = ("finetune", "capture", "distill", "annotate")
+# Fields that take one value or a tuple of them: a study is the grid over all.
+AXES = ("n_labels", "teacher", "student", "data_seed", "train_seed")
+BUDGETS = ("additional_usd", "total_usd", "n_unlabeled")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -28,14 +35,19 @@ class Scenario:
     Attributes:
       name: lower case, digits and underscores; names the run's folder.
       task: base task, such as `mini` or `wlp`.
-      n_labels: labels at hand, N, at least 1.
-      additional_usd: budgets on top of them, in dollars of the price book; each at least 0, none twice.
-      strategies: any of annotate, distill.
+      n_labels: labels at hand, N, at least 1; one or a tuple.
+      additional_usd: budgets on top of them, in dollars of the price book; each at least 0, none twice. Exactly one of
+        additional_usd, total_usd and n_unlabeled is given.
+      total_usd: budgets that the labels at hand are paid from too; what is left is additional.
+      n_unlabeled: pool sizes to distill instead of budgets, which then follow from the price book; 0 stands for the
+        models without a pool (annotate, teacher).
+      strategies: any of annotate, distill, teacher; self_distill, llm_annotate, human_llm_annotate and general_distill
+        are planned and priced, but do not run yet.
       mode: paper (the paper's algorithm, quirks included) or fair (what an expert would do today).
-      teacher: model name of the teacher.
-      student: model name of the student.
-      data_seed: seed of the shuffle that picks the labels.
-      train_seed: seed of training.
+      teacher: model name of the teacher; one or a tuple.
+      student: model name of the student; one or a tuple.
+      data_seed: seed of the shuffle that picks the labels; one or a tuple.
+      train_seed: seed of training; one or a tuple.
       max_unlabeled: size of the unlabeled pool; what the dollars would buy beyond it is cut and said so.
       max_labels: size of the labelled training data, or None where labels never run out.
       price_book: name of a price book.
@@ -47,20 +59,24 @@ class Scenario:
       distill_gin: gin file that trains the student from the teacher.
       annotate_gin: gin file that trains the student on labels.
       macros: stage kind -> gin macro -> value, on top of those the pipeline sets.
+      teacher_macros: teacher -> stage kind -> gin macro -> value, for the stages of that teacher alone.
+      student_macros: student -> stage kind -> gin macro -> value, for the stages of that student alone.
       notes: what a reader of the report must know, one sentence each.
       force: distill even from a teacher that is not above every floor and above the student on dev.
     """
 
     name: str
     task: str
-    n_labels: int
-    additional_usd: tuple[float, ...]
+    n_labels: int | tuple[int, ...]
+    additional_usd: tuple[float, ...] = ()
+    total_usd: tuple[float, ...] = ()
+    n_unlabeled: tuple[int, ...] = ()
     strategies: tuple[str, ...] = STRATEGIES
     mode: str = "fair"
-    teacher: str = "mini_teacher"
-    student: str = "mini_student"
-    data_seed: int = 0
-    train_seed: int = 0
+    teacher: str | tuple[str, ...] = "mini_teacher"
+    student: str | tuple[str, ...] = "mini_student"
+    data_seed: int | tuple[int, ...] = 0
+    train_seed: int | tuple[int, ...] = 0
     max_unlabeled: int = 100_000
     max_labels: int | None = None
     price_book: str = "paper"
@@ -72,6 +88,8 @@ class Scenario:
     distill_gin: str = ""
     annotate_gin: str = ""
     macros: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    teacher_macros: Mapping[str, Mapping[str, Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    student_macros: Mapping[str, Mapping[str, Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     force: bool = False
 
@@ -83,30 +101,52 @@ class Scenario:
         if self.task_module and not all(part.isidentifier() for part in self.task_module.split(".")):
             self._refuse("task_module", "a module's dotted name, such as 'my_tasks.reviews'")
         self._check_choice("mode", self.mode, MODES)
-        for field in ("additional_usd", "strategies"):
+        for field in (*BUDGETS, "strategies"):
             if isinstance(getattr(self, field), str) or not hasattr(getattr(self, field), "__iter__"):
                 self._refuse(field, "a tuple; write (value,) for a single one")
             # Gin hands lists and tuples over alike; one type keeps equal scenarios equal.
             object.__setattr__(self, field, tuple(getattr(self, field)))
-            if not getattr(self, field) or len(set(getattr(self, field))) < len(getattr(self, field)):
-                self._refuse(field, "at least one value, none of them twice")
+            self._check_distinct(field)
+        if not self.strategies:
+            self._refuse("strategies", "at least one value, none of them twice")
+        self._check_budgets()
         if isinstance(self.notes, str) or not all(isinstance(note, str) for note in self.notes):
             self._refuse("notes", "a tuple of sentences; write (sentence,) for a single one")
         object.__setattr__(self, "notes", tuple(self.notes))
-        for usd in self.additional_usd:
-            if isinstance(usd, bool) or not isinstance(usd, int | float) or not math.isfinite(usd) or usd < 0:
-                self._refuse("additional_usd", "finite dollars, each at least 0")
         for strategy in self.strategies:
-            self._check_choice("strategies", strategy, STRATEGIES)
+            self._check_choice("strategies", strategy, ALL_STRATEGIES)
         if not isinstance(self.force, bool):
             self._refuse("force", "True or False")
-        self._check_count("n_labels", self.n_labels, 1)
+        self._check_axes()
         self._check_count("max_unlabeled", self.max_unlabeled, 1)
-        self._check_count("data_seed", self.data_seed, 0)
-        self._check_count("train_seed", self.train_seed, 0)
         if self.max_labels is not None:
-            self._check_count("max_labels", self.max_labels, self.n_labels)
-        self._check_macros()
+            self._check_count("max_labels", self.max_labels, max(self.values("n_labels")))
+        self._check_macros("macros", self.macros)
+        for field in ("teacher_macros", "student_macros"):
+            for model, by_kind in getattr(self, field).items():
+                self._check_macros(f"{field}[{model!r}]", by_kind)
+
+    def values(self, axis: str) -> tuple[Any, ...]:
+        """Returns the values of an axis, one or more.
+
+        Args:
+          axis: one of AXES.
+        """
+        value = getattr(self, axis)
+        return value if isinstance(value, tuple) else (value,)
+
+    def stage_macros(self, kind: str) -> dict[str, Any]:
+        """Returns the gin macros of a stage kind, those of its models first, in a scenario with one value per axis.
+
+        Args:
+          kind: a stage kind.
+        """
+        macros: dict[str, Any] = {}
+        if kind in ("finetune", "capture", "distill"):
+            macros |= self.teacher_macros.get(self.teacher, {}).get(kind, {})
+        if kind in ("annotate", "distill"):
+            macros |= self.student_macros.get(self.student, {}).get(kind, {})
+        return macros | dict(self.macros.get(kind, {}))
 
     def gin_file(self, kind: str) -> str:
         """Returns the gin file of a stage kind, or '' for kinds that run no program.
@@ -128,7 +168,7 @@ class Scenario:
     def as_dict(self) -> dict[str, Any]:
         """Returns the scenario as JSON-ready values."""
         data = dataclasses.asdict(self)
-        return data | {field: list(getattr(self, field)) for field in ("additional_usd", "strategies", "notes")}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
 
     def _refuse(self, field: str, allowed: str) -> None:
         raise ScenarioError(f"Scenario.{field}: received {getattr(self, field)!r}; it must be {allowed}.")
@@ -142,14 +182,50 @@ class Scenario:
 
     def _check_count(self, field: str, value: Any, low: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            self._refuse(field, f"a whole number, at least {low}")
+            each = ", or a tuple of such" if field in AXES else ""
+            self._refuse(field, f"a whole number, at least {low}{each}")
 
-    def _check_macros(self) -> None:
-        for kind, values in self.macros.items():
-            self._check_choice("macros", kind, GIN_KINDS)
+    def _check_distinct(self, field: str) -> None:
+        if len(set(getattr(self, field))) < len(getattr(self, field)):
+            self._refuse(field, "at least one value, none of them twice")
+
+    def _check_axes(self) -> None:
+        for axis in AXES:
+            value = getattr(self, axis)
+            if isinstance(value, list | tuple):
+                object.__setattr__(self, axis, tuple(value))
+                self._check_distinct(axis)
+                if not value:
+                    self._refuse(axis, "at least one value, none of them twice")
+                if len(value) == 1:
+                    object.__setattr__(self, axis, value[0])
+            for single in self.values(axis):
+                if axis in ("teacher", "student"):
+                    if not isinstance(single, str) or not single:
+                        self._refuse(axis, "the name of a model, or a tuple of such names")
+                else:
+                    self._check_count(axis, single, 1 if axis == "n_labels" else 0)
+
+    def _check_budgets(self) -> None:
+        given = [field for field in BUDGETS if getattr(self, field)]
+        if len(given) != 1:
+            raise ScenarioError(
+                f"Scenario.additional_usd: {' and '.join(given) or 'no budget'} given; a study has at least one value, "
+                f"none of them twice, of exactly one of {', '.join(BUDGETS)}. Bind one, and leave the others ()."
+            )
+        for field in ("additional_usd", "total_usd"):
+            for usd in getattr(self, field):
+                if isinstance(usd, bool) or not isinstance(usd, int | float) or not math.isfinite(usd) or usd < 0:
+                    self._refuse(field, "finite dollars, each at least 0")
+        for count in self.n_unlabeled:
+            self._check_count("n_unlabeled", count, 0)
+
+    def _check_macros(self, where: str, by_kind: Mapping[str, Mapping[str, Any]]) -> None:
+        for kind, values in by_kind.items():
+            self._check_choice(where, kind, GIN_KINDS)
             for macro, value in values.items():
                 if not isinstance(value, str | int | float | bool | type(None)):
                     raise ScenarioError(
-                        f"Scenario.macros[{kind!r}][{macro!r}]: received {value!r}; "
+                        f"Scenario.{where}[{kind!r}][{macro!r}]: received {value!r}; "
                         "it must be a text, a number, a bool or None, since it names the stage's folder."
                     )

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from distill_or_annotate.costs import Cost, distill_cost_per_1k, finetune_cost
+from distill_or_annotate.costs import Cost
 from distill_or_annotate.ledger import Charge
 from distill_or_annotate.prices import PriceBook
-from distill_or_annotate.scenarios.cells import Cell, cells
-from distill_or_annotate.scenarios.scenario import Scenario, ScenarioError
+from distill_or_annotate.scenarios import model_sizes
+from distill_or_annotate.scenarios.cells import DISTILLING, LLM, Cell, cells, distilling_costs
+from distill_or_annotate.scenarios.llm_labels import llm_label
+from distill_or_annotate.scenarios.scenario import PLANNED_STRATEGIES, Scenario, ScenarioError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Stage:
     """One step of a study; its name is its folder and changes when what determines its output does.
 
     Attributes:
-      kind: label | finetune | capture | distill | annotate | evaluate.
+      kind: label | finetune | capture | distill | annotate | evaluate; also llm_label and the
+        names of the strategies that are planned and do not run yet.
       name: KIND-HASH.
       task: base task.
       depends_on: names of the stages whose files it reads.
@@ -55,13 +58,13 @@ class Stage:
 def expand(
     scenario: Scenario, book: PriceBook | None = None, gin_digests: Mapping[str, str] | None = None
 ) -> list[Stage]:
-    """Returns the stages of a study, sorted so that each stands after those it depends on.
+    """Returns the stages of a study with one value per axis, sorted so that each stands after those it depends on.
 
     Equal work is one stage: the teacher and the capture of the largest pool serve every distilled cell, smaller pools
     being prefixes of it; budgets that buy the same labels share a model.
 
     Args:
-      scenario: the study.
+      scenario: the study; grid.expand_all takes one with several values on an axis.
       book: its prices; None loads the one that it names.
       gin_digests: gin file -> digest of its contents, so that an edited file makes new stages; None hashes names alone.
 
@@ -82,12 +85,17 @@ class _Expansion:
         scenario = self.scenario
         affordable = [cell for cell in cells(scenario, self.book) if cell.affordable]
         distilled = [cell for cell in affordable if cell.strategy == "distill"]
+        if scenario.total_usd and not affordable:
+            return []
         everyone = tuple(_key(cell) for cell in affordable)
         label = self._label(0, scenario.n_labels, everyone)
-        if distilled:
-            serves = tuple(_key(cell) for cell in distilled)
+        taught = [cell for cell in affordable if cell.strategy in ("distill", "teacher")]
+        if taught:
+            serves = tuple(_key(cell) for cell in taught)
             teacher = self._train("finetune", scenario.teacher, scenario.n_labels, (label,), serves)
             self._evaluate(teacher)
+        if distilled:
+            serves = tuple(_key(cell) for cell in distilled)
             self._evaluate_student_on_same_labels(affordable, label)
             capture = self._capture(teacher, max(cell.n_unlabeled for cell in distilled), serves)
             for cell in distilled:
@@ -98,6 +106,8 @@ class _Expansion:
                 if cell.n_labels > scenario.n_labels:
                     bought += (self._label(scenario.n_labels, cell.n_labels, (_key(cell),)),)
                 self._evaluate(self._train("annotate", scenario.student, cell.n_labels, bought, (_key(cell),)))
+            elif cell.strategy in PLANNED_STRATEGIES:
+                self._evaluate(self._planned(cell, label))
         return list(self.by_name.values())
 
     def _evaluate_student_on_same_labels(self, affordable: list[Cell], label: Stage) -> None:
@@ -113,7 +123,8 @@ class _Expansion:
     def _train(self, kind: str, model: str, n_labels: int, labels: tuple[Stage, ...], serves) -> Stage:
         charges = ()
         if kind == "finetune":
-            charges = (("run", 1, finetune_cost(self.book, self.scenario.task, n_labels)),)
+            cost = model_sizes.finetune_cost(self.book, self.scenario.task, n_labels, model)
+            charges = (("run", 1, cost),)
         determines = {"n_labels": n_labels, "train_seed": self.scenario.train_seed}
         return self._add(kind, model, labels, determines, serves, n_labels=n_labels, charges=charges)
 
@@ -133,7 +144,7 @@ class _Expansion:
             "capture": [*self._gin(capture.gin_file), dict(capture.macros)],
             "train_seed": scenario.train_seed,
         }
-        rate = distill_cost_per_1k(self.book, scenario.task, scenario.n_labels)
+        _, rate = distilling_costs(scenario, self.book, "distill")
         return self._add(
             "distill",
             scenario.student,
@@ -144,6 +155,35 @@ class _Expansion:
             n_unlabeled=cell.n_unlabeled,
             charges=(("1000 unlabeled examples", cell.n_unlabeled / 1000, rate),),
         )
+
+    def _planned(self, cell: Cell, label: Stage) -> Stage:
+        """A model of a strategy that is priced and planned here, and cannot be trained yet."""
+        scenario, strategy, serves = self.scenario, cell.strategy, (_key(cell),)
+        counts = {"n_labels": cell.n_labels, "n_unlabeled": cell.n_unlabeled}
+        after: tuple[Stage, ...] = (label,)
+        charges: tuple = ()
+        if strategy in LLM:
+            price = llm_label(self.book, scenario.task)
+            charge = Charge(
+                key="",  # _add gives it the stage's name
+                kind="api",
+                quantity=cell.n_llm_labels,
+                unit="label",
+                unit_price_usd=price.usd,
+                book=self.book.name,
+                price_entry=price.price_entry,
+                price_date=price.date.isoformat(),
+                source="paper",
+            )
+            bought = {"n_llm_labels": cell.n_llm_labels}
+            after += (self._add("llm_label", "", (), bought, serves, n_unlabeled=cell.n_llm_labels, charges=(charge,)),)
+        elif strategy in DISTILLING:
+            _, rate = distilling_costs(scenario, self.book, strategy)
+            charges = (("1000 unlabeled examples", cell.n_unlabeled / 1000, rate),)
+        elif cell.n_labels > scenario.n_labels:
+            after += (self._label(scenario.n_labels, cell.n_labels, serves),)
+        determines = {**counts, "n_llm_labels": cell.n_llm_labels, "train_seed": scenario.train_seed}
+        return self._add(strategy, scenario.student, after, determines, serves, charges=charges, **counts)
 
     def _evaluate(self, subject: Stage) -> Stage:
         counts = {"n_labels": subject.n_labels, "n_unlabeled": subject.n_unlabeled}
@@ -156,7 +196,7 @@ class _Expansion:
 
     def _add(self, kind, model, after, determines, serves, *, charges=(), n_labels=0, n_unlabeled=0, first_label=0):
         scenario = self.scenario
-        gin_file, macros = scenario.gin_file(kind), dict(scenario.macros.get(kind, {}))
+        gin_file, macros = scenario.gin_file(kind), scenario.stage_macros(kind)
         if not gin_file and kind in ("finetune", "capture", "distill", "annotate"):
             field = "teacher_gin" if kind == "finetune" else f"{kind}_gin"
             raise ScenarioError(
@@ -175,9 +215,7 @@ class _Expansion:
         }
         name = f"{kind}-{_digest(everything)}"
         if name in self.by_name:
-            shared = self.by_name[name]
-            together = shared.serves + tuple(key for key in serves if key not in shared.serves)
-            self.by_name[name] = dataclasses.replace(shared, serves=together)
+            self.by_name[name] = merged(self.by_name[name], serves)
             return self.by_name[name]
         stage = Stage(
             kind=kind,
@@ -193,11 +231,26 @@ class _Expansion:
             macros=macros,
             data_seed=scenario.data_seed,
             train_seed=scenario.train_seed,
-            charges=tuple(_charge(name, self.book, *charge) for charge in charges),
+            charges=tuple(
+                dataclasses.replace(charge, key=name)
+                if isinstance(charge, Charge)
+                else _charge(name, self.book, *charge)
+                for charge in charges
+            ),
             serves=tuple(serves),
         )
         self.by_name[name] = stage
         return stage
+
+
+def merged(stage: Stage, serves: tuple[tuple[str, float], ...]) -> Stage:
+    """Returns the stage, serving further cells too.
+
+    Args:
+      stage: a stage.
+      serves: keys of cells; those it serves already are not named twice.
+    """
+    return dataclasses.replace(stage, serves=stage.serves + tuple(key for key in serves if key not in stage.serves))
 
 
 def _key(cell: Cell) -> tuple[str, float]:

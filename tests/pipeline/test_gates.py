@@ -34,7 +34,9 @@ def _check(scenario, folder, monkeypatch=None, **on_dev):
             for kind, (score, reasons) in on_dev.items()
         }
         monkeypatch.setattr(gates, "_on_dev", lambda stage, *_: results[_ROLE[stage.kind]])
-    gates.check_teacher(scenario, expand(scenario), folder, folder)
+    stages = expand(scenario)
+    capture = next(stage for stage in stages if stage.kind == "capture")
+    gates.check_teacher(capture, scenario, stages, folder, folder)
 
 
 _ROLE = {"finetune": "teacher", "annotate": "student"}

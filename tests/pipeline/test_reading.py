@@ -133,8 +133,14 @@ def test_a_digest_follows_includes_and_ignores_comments(tmp_path, monkeypatch):
     assert gin_files.digest("outer.gin") != before
 
 
+def test_a_student_on_a_store_reads_what_the_capture_writes(tmp_path):
+    made = {stage.kind: program(stage, tmp_path) for stage in expand(study.read("smoke")[0])}
+    assert made["distill"].macros["STORE"] == made["capture"].macros["INFER_OUTPUT_DIR"]
+    assert "TEACHER_PATH" not in made["distill"].macros
+
+
 def test_every_stage_reads_what_an_earlier_one_writes(tmp_path):
-    scenario, _ = study.read("smoke")
+    scenario, _ = study.read("smoke", ["distill_gin=gin/experiments/mini_distill.gin"])
     stages = expand(scenario, load_book(scenario.price_book))
     by_kind = {stage.kind: stage for stage in stages}
     made = {kind: program(stage, tmp_path) for kind, stage in by_kind.items()}

@@ -104,12 +104,14 @@ class Attempt:
       id: unique in the ledger, `STAGE.NUMBER`.
       stage: name of the stage.
       heartbeat_path: the file that a thread renews every two seconds while the attempt runs.
+      reserve_seconds: the longest it may take, wall-clock; 0 where nothing was reserved for its time.
     """
 
     id: str
     stage: str
     heartbeat_path: pathlib.Path
-    _settle: Callable[["Attempt", float, bool, str], dict[str, Any]]
+    reserve_seconds: float
+    _settle: Callable[["Attempt", float, bool, bool, str], dict[str, Any]]
 
     def __post_init__(self):
         self._start = time.monotonic()
@@ -134,11 +136,14 @@ class Attempt:
             with contextlib.suppress(OSError):
                 self._beat()
 
-    def settle(self, *, wasted: bool = False, note: str = "", seconds: float | None = None) -> dict[str, Any]:
+    def settle(
+        self, *, wasted: bool = False, finished: bool = True, note: str = "", seconds: float | None = None
+    ) -> dict[str, Any]:
         """Writes what the attempt took to the ledger; a second call changes nothing.
 
         Args:
           wasted: whether the time bought nothing.
+          finished: whether the stage is done, so that its charges fall due; no wasted attempt finishes one.
           note: what happened, for people.
           seconds: wall-clock seconds; None takes the measured ones.
 
@@ -148,7 +153,7 @@ class Attempt:
         seconds = self.seconds if seconds is None else seconds
         self._stop.set()
         self._thread.join()
-        row = self._settle(self, seconds, wasted, note)
+        row = self._settle(self, seconds, wasted, finished and not wasted, note)
         self.heartbeat_path.unlink(missing_ok=True)
         return row
 

@@ -1,11 +1,13 @@
 """The ledger of a run: reserve before, settle after, reconcile what a crash left open."""
 
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
+from distill_or_annotate.ledger import cap
 from distill_or_annotate.ledger.attempts import Attempt, is_alive, process_identity, read_heartbeat
 from distill_or_annotate.ledger.journal import Journal, Row, Transaction, read_journal
-from distill_or_annotate.ledger.rows import Charge, LedgerError, device_row, make_row
+from distill_or_annotate.ledger.rows import LOCAL_BOOK, Charge, LedgerError, device_row, make_row
 from distill_or_annotate.ledger.totals import Totals, totals_of
 from distill_or_annotate.prices import PriceEntry, load_book
 
@@ -17,13 +19,19 @@ class Ledger:
     one with the same id is not written.
     """
 
-    def __init__(self, path: pathlib.Path | str):
+    def __init__(self, path: pathlib.Path | str, *, max_usd: float | None = None):
         """Opens a ledger.
 
         Args:
           path: the file, usually `RUN/ledger.jsonl`; heartbeats lie in `attempts/` beside it.
+          max_usd: the cap, in scenario dollars (every book but `local`): no purchase and no reserve that could pass it
+            is written. The file keeps none, so each process that opens it says its own. None is no cap.
+
+        Raises:
+          LedgerError: the cap is no finite number, or below 0.
         """
         self.path = pathlib.Path(path)
+        self.max_usd = cap.check_max_usd(max_usd)
         self.attempts_dir = self.path.parent / "attempts"
         self._journal = Journal(self.path)
 
@@ -57,6 +65,7 @@ class Ledger:
 
         Raises:
           LedgerError: the range is empty or negative.
+          CapReached: the labels that are not paid for would pass the cap.
         """
         if not 0 <= first_label < last_label:
             raise LedgerError(f"labels: received {first_label}..{last_label}; it must be 0 <= first < last.")
@@ -89,6 +98,7 @@ class Ledger:
                 )
                 for first, last in _unpaid(first_label, last_label, paid)
             ]
+            cap.check_fits(book.rows, stage, math.fsum(row["usd"] for row in rows), self.max_usd)
             book.append(rows)
         return rows
 
@@ -98,8 +108,12 @@ class Ledger:
         Args:
           stage: name of the stage that owes them.
           charges: what is owed; one whose key is in the ledger already is left out.
+
+        Raises:
+          CapReached: they would pass the cap.
         """
         with self._journal.transaction() as book:
+            cap.check_fits(book.rows, stage, cap.charges_usd(book.rows, charges), self.max_usd)
             return _charge(book, stage, None, charges)
 
     def open_attempt(
@@ -108,7 +122,7 @@ class Ledger:
         *,
         price: PriceEntry | None = None,
         devices: int = 1,
-        reserve_seconds: float = 0.0,
+        reserve_seconds: float | None = 0.0,
         charges: Sequence[Charge] = (),
     ) -> Attempt:
         """Reserves an attempt and starts its heartbeat.
@@ -117,14 +131,28 @@ class Ledger:
           stage: name of the stage.
           price: dollars per device-hour; None takes this machine's from the shipped local book.
           devices: devices held while it runs.
-          reserve_seconds: the longest it may take, counted as reserved until it is settled.
+          reserve_seconds: the longest it may take, wall-clock, counted as reserved until it is settled; 0 reserves no
+            time, None all that the cap leaves after the charges.
           charges: what the scenario owes once the stage is done.
 
         Returns:
           The attempt; use it in a `with` block, or call its `settle`.
+
+        Raises:
+          CapReached: its worst case, the reserved time and the charges together, would pass the cap.
+          LedgerError: there is a cap, and time that costs scenario dollars is not reserved.
         """
         price = price or load_book("local").entry("device_hour/local_cpu")
+        usd_per_second = price.usd * devices / 3600 if price.book != LOCAL_BOOK else 0.0
+        if self.max_usd is not None and usd_per_second and reserve_seconds is not None and reserve_seconds <= 0:
+            raise LedgerError(
+                f"reserve_seconds: received {reserve_seconds!r} for {price.book}:{price.id} under a cap; what costs "
+                "scenario dollars must be reserved. Give the longest it may take, or None for all that is left."
+            )
         with self._journal.transaction() as book:
+            charges_usd = cap.charges_usd(book.rows, charges)
+            if reserve_seconds is None:
+                reserve_seconds = self._seconds_left(book.rows, charges_usd, usd_per_second)
             number = 1 + sum(row["status"] == "reserved" and row["stage"] == stage for row in book.rows)
             attempt_id = f"{stage}.{number}"
             # The process stands in the row itself: a kill before the first heartbeat must be noticed too.
@@ -141,13 +169,33 @@ class Ledger:
                 process=process_identity(),
                 charges=[charge.as_dict() for charge in charges],
             )
+            # What is compared is what is written: its seconds are rounded.
+            worst_usd = charges_usd + (row["usd"] if price.book != LOCAL_BOOK else 0.0)
+            cap.check_fits(book.rows, stage, worst_usd, self.max_usd)
             book.append([row])
-        return Attempt(attempt_id, stage, self.attempts_dir / f"{attempt_id}.json", self._settle)
+        heartbeat = self.attempts_dir / f"{attempt_id}.json"
+        return Attempt(attempt_id, stage, heartbeat, reserve_seconds, self._settle)
 
-    def _settle(self, attempt: Attempt, seconds: float, wasted: bool, note: str) -> Row:
+    def _seconds_left(self, rows: Sequence[Row], charges_usd: float, usd_per_second: float) -> float:
+        """Returns the time that the cap leaves, at least a second; 0 where there is no cap or time costs nothing."""
+        if self.max_usd is None or not usd_per_second:
+            return 0.0
+        seconds = (cap.left_usd(rows, self.max_usd) - charges_usd) / usd_per_second
+        return max(1.0, math.floor(seconds * 1000) / 1000)
+
+    def _settle(self, attempt: Attempt, seconds: float, wasted: bool, finished: bool, note: str) -> Row:
         with self._journal.transaction() as book:
             reserve = next(row for row in book.rows if row["entry_id"] == f"{attempt.id}:reserve")
-            return _settle(book, reserve, seconds, wasted, note)
+            return _settle(book, reserve, seconds, wasted, finished, note)
+
+    def device_seconds(self, stage: str) -> float:
+        """Returns the settled device-seconds of all attempts at a stage, wasted ones included.
+
+        Args:
+          stage: name of the stage.
+        """
+        rows = [row for row in self.rows() if row["stage"] == stage and row["unit"] == "device-second"]
+        return math.fsum(row["quantity"] for row in rows if row["status"] == "settled")
 
     def reconcile(self, finished: Callable[[str], bool] = lambda stage: False) -> list[Row]:
         """Settles the attempts whose process is gone, with the time their last heartbeat saw.
@@ -170,7 +218,7 @@ class Ledger:
                 done = finished(reserve["stage"])
                 note = "process gone after the work was done" if done else "process gone"
                 note += "; seconds of its last heartbeat" if heartbeat else "; no heartbeat was written"
-                written.append(_settle(book, reserve, seconds, not done, note))
+                written.append(_settle(book, reserve, seconds, not done, done, note))
             settled = {row["attempt"] for row in book.rows if row["status"] == "settled"}
             for path in self.attempts_dir.glob("*.json"):
                 if path.stem in settled:
@@ -195,12 +243,12 @@ def _charge(book: Transaction, stage: str, attempt: str | None, charges: Sequenc
     return rows
 
 
-def _settle(book: Transaction, reserve: Row, seconds: float, wasted: bool, note: str) -> Row:
+def _settle(book: Transaction, reserve: Row, seconds: float, wasted: bool, finished: bool, note: str) -> Row:
     entry_id = f"{reserve['attempt']}:device"
     for row in book.rows:
         if row["entry_id"] == entry_id:
             return row
-    if not wasted:
+    if finished:
         # Charges first: the device row closes the attempt, and what comes after it could be lost to a kill.
         _charge(book, reserve["stage"], reserve["attempt"], [Charge(**fields) for fields in reserve["charges"]])
     row = make_row(

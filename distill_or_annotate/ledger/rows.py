@@ -51,6 +51,16 @@ class Charge:
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise LedgerError(f"{field}: received {value!r}; it must be a finite number, at least 0.")
 
+    @property
+    def entry_id(self) -> str:
+        """Id of its row in a ledger."""
+        return f"charge:{self.book}:{self.key}"
+
+    @property
+    def usd(self) -> float:
+        """Dollars owed."""
+        return self.quantity * self.unit_price_usd
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the charge as JSON-ready values."""
         return dataclasses.asdict(self)
@@ -63,7 +73,7 @@ class Charge:
           attempt: id of the attempt that earned it, if any.
         """
         return make_row(
-            entry_id=f"charge:{self.book}:{self.key}",
+            entry_id=self.entry_id,
             stage=stage,
             attempt=attempt,
             kind=self.kind,

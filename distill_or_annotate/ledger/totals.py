@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from distill_or_annotate.ledger.rows import LOCAL_BOOK
+from distill_or_annotate.ledger.rows import LOCAL_BOOK, Charge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Totals:
     Attributes:
       usd: book -> kind -> settled dollars, wasted ones included.
       wasted_usd: book -> settled dollars that bought nothing.
-      reserved_usd: book -> dollars of attempts that are still open.
+      reserved_usd: book -> dollars that open attempts may take: their device time and the charges due at their end.
       device_seconds: settled device-seconds measured on this machine.
       wasted_device_seconds: those that bought nothing.
       n_labels: book -> labels paid for.
@@ -49,6 +49,11 @@ class Totals:
         """Settled dollars in the scenario's price books: what the study would be billed, not this machine's time."""
         return math.fsum(self.book_usd(book) for book in self.usd if book != LOCAL_BOOK)
 
+    @property
+    def reserved_scenario_usd(self) -> float:
+        """Reserved dollars in the scenario's price books."""
+        return math.fsum(usd for book, usd in self.reserved_usd.items() if book != LOCAL_BOOK)
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the totals as JSON-ready values."""
         data = {**dataclasses.asdict(self), "duplicates": list(self.duplicates)}
@@ -64,6 +69,7 @@ def totals_of(rows: Iterable[Mapping[str, Any]]) -> Totals:
     rows = list(rows)
     closed = {row["entry_id"] for row in rows}
     seen: set[str] = set()
+    promised: set[str] = set()
     duplicates: list[str] = []
     usd: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     wasted_usd: dict[str, list[float]] = defaultdict(list)
@@ -78,6 +84,12 @@ def totals_of(rows: Iterable[Mapping[str, Any]]) -> Totals:
         if row["status"] == "reserved":
             if f"{row['attempt']}:device" not in closed:
                 reserved_usd[row["book"]].append(row["usd"])
+                for fields in row.get("charges", ()):
+                    charge = Charge(**fields)
+                    # Two attempts at one stage owe its charge once.
+                    if charge.entry_id not in closed and charge.entry_id not in promised:
+                        promised.add(charge.entry_id)
+                        reserved_usd[charge.book].append(charge.usd)
             continue
         usd[row["book"]][row["kind"]].append(row["usd"])
         if row["wasted"]:

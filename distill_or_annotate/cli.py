@@ -21,6 +21,10 @@ _COMMANDS = {
     "run": _Command("distill_or_annotate.pipeline.command", "run a scenario: spend its dollars, train, report"),
     "report": _Command("distill_or_annotate.reports.command", "rebuild the report of a run from its files"),
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
+    "prices": _Command("distill_or_annotate.prices.command", "the prices at hand, how old, and where they come from"),
+    "paper costs": _Command(
+        "distill_or_annotate.costs.paper_command", "what the paper's dollars bought, computed from prices"
+    ),
     "forecast": _Command(
         "distill_or_annotate.forecast.command", "what an experiment takes on accelerators that are not here"
     ),
@@ -41,7 +45,11 @@ _COMMANDS = {
     "data check": _Command("distill_or_annotate.data.checking.command", "count, measure and question a task's data"),
     "task add": _Command("distill_or_annotate.own_tasks.command", "make a task of your own from a table"),
 }
-_GROUPS = {"data": "official files, downloads and checks", "task": "tasks of your own"}
+_GROUPS = {
+    "paper": "the paper's numbers, and ours beside them",
+    "data": "official files, downloads and checks",
+    "task": "tasks of your own",
+}
 
 
 def main(argv: list[str] | None = None) -> int:

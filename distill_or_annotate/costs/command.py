@@ -1,10 +1,13 @@
 """Prints what additional dollars buy under each strategy: labels, GPU-hours, unlabeled examples."""
 
 import argparse
+import datetime
 import json
+import sys
 
+from distill_or_annotate.costs.assumptions import Assumptions
 from distill_or_annotate.costs.cell import CostCell, cost_cell
-from distill_or_annotate.prices import PriceBook, load_book
+from distill_or_annotate.prices import PriceBook, age_warning, load_book
 
 EXAMPLE = "doa cost --task wlp --n-labels 5000 --additional-usd 200"
 
@@ -22,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--book", default="paper", help="price book (default: paper)")
     parser.add_argument("--prices", default=None, help="a TOML file of price books instead of the shipped one")
+    parser.add_argument(
+        "--mode", default="paper", choices=("paper", "fair"), help="what is free: paper (default), or fair, as printed"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -29,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the costs.
 
     Args:
-      args: task, n_labels, additional_usd, book, prices, json.
+      args: task, n_labels, additional_usd, book, prices, mode, json.
 
     Returns:
       0.
@@ -38,15 +44,29 @@ def run(args: argparse.Namespace) -> int:
       ValueError: an unknown task or book, or a quantity out of range; the message names the fix.
     """
     book = load_book(args.book, args.prices)
-    cells = [cost_cell(book, args.task, args.n_labels, usd) for usd in args.additional_usd]
+    assumptions = Assumptions.for_mode(args.mode)
+    cells = [cost_cell(book, args.task, args.n_labels, usd, assumptions) for usd in args.additional_usd]
     if args.json:
-        print(json.dumps([cell.as_dict() for cell in cells], indent=2))
+        listed = {"assumptions": list(assumptions.sentences())}
+        print(json.dumps([cell.as_dict() | listed for cell in cells], indent=2))
     else:
-        _print_table(book, cells)
+        _print_table(book, cells, assumptions)
+    _warn(book, cells)
     return 0
 
 
-def _print_table(book: PriceBook, cells: list[CostCell]) -> None:
+def _warn(book: PriceBook, cells: list[CostCell]) -> None:
+    used = {name.partition(":")[2] for cell in cells for name in cell.price_entries}
+    # The paper's prices are those of its day on purpose.
+    if book.name != "paper" and not book.is_scaled:
+        warning = age_warning(
+            (book.entries[name] for name in sorted(used) if name in book.entries), datetime.date.today()
+        )
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
+
+
+def _print_table(book: PriceBook, cells: list[CostCell], assumptions: Assumptions) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -75,4 +95,12 @@ def _print_table(book: PriceBook, cells: list[CostCell]) -> None:
         console.print(
             "Table 6 of the paper prints another fine-tuning price than its Table 2 needs; the latter is used."
         )
+    for cell in cells:
+        if cell.student_training_usd:
+            console.print(
+                f"On top of +${cell.additional_usd:,.2f}: ${cell.student_training_usd:,.2f} to fine-tune the student "
+                f"on {cell.n_labels + cell.extra_labels:,} labels (estimated)."
+            )
+    for sentence in assumptions.sentences():
+        console.print(f"Assumed: {sentence}")
     console.print(f"{book.title}: book {book.name!r}, oldest price of {first.price_date}.")

@@ -16,7 +16,8 @@ def published_cells(book: PriceBook | None = None) -> list[dict[str, Any]]:
 
     Returns:
       Dicts with task, n_labels, additional_usd, extra_labels, gpu_hours, unlabeled_k (thousands, rounded down; None is
-      N/A), `published` (the three printed values), `matches`, and provenance (published | inferred | contradicted).
+      N/A), `published` (the three printed values), `matches`, provenance of unlabeled_k (published | inferred |
+      contradicted, where a price of Table 6 would give another count), and the prices used.
     """
     book = book or load_book("paper")
     cells = []
@@ -37,6 +38,22 @@ def provenance_counts(cells: list[dict[str, Any]]) -> dict[str, int]:
     return dict(sorted(collections.Counter(cell["provenance"] for cell in cells).items()))
 
 
+def count_sentence(cells: list[dict[str, Any]]) -> str:
+    """Returns what `provenance_counts` counts, and how many cells match, in words.
+
+    Args:
+      cells: from `published_cells`.
+    """
+    counts = provenance_counts(cells)
+    known = ("published", "contradicted", "inferred")
+    others = "".join(f", {number} {name}" for name, number in counts.items() if name not in known)
+    return (
+        f"{sum(cell['matches'] for cell in cells)} of {len(cells)} cells match in all three columns. Unlabeled counts: "
+        f"{counts.get('published', 0)} follow from published prices alone, {counts.get('contradicted', 0)} contradict "
+        f"Table 6, {counts.get('inferred', 0)} need inferred prices{others}."
+    )
+
+
 def _cell(book: PriceBook, table: str, block: dict[str, Any], column: int) -> dict[str, Any]:
     cell = cost_cell(book, block["task"], block["n_labels"], block["additional_usd"][column])
     computed = {
@@ -52,6 +69,9 @@ def _cell(book: PriceBook, table: str, block: dict[str, Any], column: int) -> di
         **computed,
         "provenance": "contradicted" if cell.contradicts_published else cell.provenance["n_unlabeled"],
         "table": table,
+        "finetune_usd": cell.finetune_usd,
+        "distill_usd_per_1k": cell.distill_usd_per_1k,
+        "price_entries": list(cell.price_entries),
         "published": printed,
         "matches": computed == printed,
     }

@@ -70,7 +70,30 @@ def finetune_cost(book: PriceBook, task: str, n_labels: int) -> Cost:
     points = book.finetune_points(task)
     if n_labels in points:
         return _from_entry(points[n_labels])
-    return _between(book, points, n_labels)
+    line, ceiling_usd = _line(points, n_labels)
+    grid_usd = book.finetune_rounding_usd
+    usd = math.ceil(line.usd / grid_usd - 1e-9) * grid_usd if grid_usd else line.usd
+    return dataclasses.replace(line, usd=min(usd, ceiling_usd))
+
+
+def finetune_line(book: PriceBook, task: str, n_labels: int) -> Cost:
+    """Returns the cost of fine-tuning the teacher as `finetune_cost` does, but not rounded up to the book's grid.
+
+    Args:
+      book: the prices.
+      task: a task the book, or its base through `base_task`, prices.
+      n_labels: labels, at least 1.
+
+    Raises:
+      CostError: n_labels is out of range.
+      PriceBookError: the book prices no run of the task.
+    """
+    check_n_labels(n_labels)
+    if book.base is not None:
+        cost = finetune_line(book.base, book.base_task or task, max(1, round(n_labels / book.scale)))
+        return dataclasses.replace(cost, usd=cost.usd * book.scale, contradicts_usd=None)
+    points = book.finetune_points(task)
+    return _from_entry(points[n_labels]) if n_labels in points else _line(points, n_labels)[0]
 
 
 def distill_cost_per_1k(book: PriceBook, task: str, n_labels: int) -> Cost:
@@ -100,7 +123,8 @@ def _from_entry(entry: PriceEntry) -> Cost:
     return Cost(entry.usd, entry.provenance, (f"{entry.book}:{entry.id}",), entry.date, entry.contradicts_usd)
 
 
-def _between(book: PriceBook, points: Mapping[int, PriceEntry], n_labels: int) -> Cost:
+def _line(points: Mapping[int, PriceEntry], n_labels: int) -> tuple[Cost, float]:
+    """The cost on the line between the priced N around `n_labels`, and the next priced one above it."""
     known = list(points.items())
     ceiling_usd = math.inf
     used = known[-2:]
@@ -112,14 +136,11 @@ def _between(book: PriceBook, points: Mapping[int, PriceEntry], n_labels: int) -
     if len(line) == 1:
         line.insert(0, (0, 0.0))
     (n0, usd0), (n1, usd1) = line
-    usd = usd0 + (usd1 - usd0) * (n_labels - n0) / (n1 - n0)
-    grid_usd = book.finetune_rounding_usd
-    if grid_usd:
-        usd = math.ceil(usd / grid_usd - 1e-9) * grid_usd
     entries = [entry for _, entry in used]
-    return Cost(
-        usd=min(usd, ceiling_usd),
+    cost = Cost(
+        usd=usd0 + (usd1 - usd0) * (n_labels - n0) / (n1 - n0),
         provenance="estimated",
         price_entries=tuple(f"{entry.book}:{entry.id}" for entry in entries),
         date=min(entry.date for entry in entries),
     )
+    return cost, ceiling_usd

@@ -14,6 +14,10 @@ import distill_or_annotate
 
 _INCLUDE = re.compile(r"""^include\s+['"]([^'"]+)['"]""", re.MULTILINE)
 
+# Where bare names of scenarios are looked for.
+_EXPERIMENTS = ("gin/experiments", "gin/experiments/paper")
+_FORMS = "gin/forms"
+
 # Folders of the scenario that is being run, see `user_files`.
 _user_folders: list[str] = []
 
@@ -69,7 +73,7 @@ def locate(name: str) -> Path:
     """The file that a name means: a path, or the bare name of a packaged experiment.
 
     Args:
-      name: `my/study.gin`, `gin/experiments/quickstart.gin` or `quickstart`.
+      name: `my/study.gin`, `gin/experiments/quickstart.gin`, `quickstart` or `table2`.
 
     Returns:
       An existing file.
@@ -77,13 +81,40 @@ def locate(name: str) -> Path:
     Raises:
       FileNotFoundError: naming near experiments.
     """
-    candidates = [name] if name.endswith(".gin") else [name, f"gin/experiments/{name}.gin"]
+    candidates = [name] if name.endswith(".gin") else [name, *(f"{folder}/{name}.gin" for folder in _EXPERIMENTS)]
     for candidate in candidates:
         if path := find(candidate):
             return path
-    known = sorted(path.stem for path in (home() / "gin" / "experiments").glob("*.gin"))
+    known = sorted(path.stem for path in (home() / "gin" / "experiments").rglob("*.gin"))
     near = difflib.get_close_matches(Path(name).stem, known, n=3) or known
     raise FileNotFoundError(f"no gin file {name!r}; near: {', '.join(near)}. Fix: give a path, or one of these names.")
+
+
+def forms(form: str, task: str) -> list[Path]:
+    """The gin files of a form of a study: `gin/forms/{form}.gin`, and `gin/forms/{form}_{task}.gin` where there is one.
+
+    Args:
+      form: such as xxl or mini.
+      task: the study's macro TASK.
+
+    Returns:
+      One file or two. A form that has a file for some task has one for each that it serves.
+
+    Raises:
+      FileNotFoundError: there is no such form, or it does not serve the task.
+    """
+    base = find(f"{_FORMS}/{form}.gin")
+    if base is None:
+        known = sorted({path.stem for folder in search_paths() for path in (Path(folder) / _FORMS).glob("*.gin")})
+        whole = [name for name in known if name.split("_")[0] == name]
+        raise FileNotFoundError(f"FORM: there is no form {form!r}; allowed: {', '.join(whole)}.")
+    if overlay := find(f"{_FORMS}/{form}_{task}.gin"):
+        return [base, overlay]
+    overlays = {path.stem for folder in search_paths() for path in (Path(folder) / _FORMS).glob(f"{form}_*.gin")}
+    tasks = sorted(name.removeprefix(f"{form}_") for name in overlays)
+    if tasks:
+        raise FileNotFoundError(f"TASK: form {form!r} does not serve {task!r}; allowed: {', '.join(tasks)}.")
+    return [base]
 
 
 def includes(name: str, wanted: str) -> bool:

@@ -7,17 +7,19 @@ import dataclasses
 import difflib
 import importlib.util  # gin looks a package up with it, and imports `importlib` alone
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from distill_or_annotate.pipeline.gin_files import find, locate, search_paths
+from distill_or_annotate.pipeline.gin_files import find, forms, locate, search_paths
 from distill_or_annotate.prices import PriceBook, load_book
 from distill_or_annotate.scenarios import Scenario
 
 if TYPE_CHECKING:
     from distill_or_annotate.tasks.spec import TaskSpec
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Scenario))
 
 
 @cache
@@ -46,45 +48,116 @@ def _misses_unsaid() -> Iterator[None]:
 def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
     """The scenario of a gin file.
 
+    A file that binds the macros FORM and TASK is read after `gin/forms/{FORM}.gin` and `gin/forms/{FORM}_{TASK}.gin`,
+    which bind what depends on the form: models, stages, prices. Both are part of the scenario's name then, since each
+    form and task is a study of its own.
+
     Args:
       name: a path, or the bare name of a packaged scenario.
-      overrides: `FIELD=VALUE` pairs, values as Python literals (a bare word is a string).
+      overrides: `FIELD=VALUE` or `MACRO=VALUE` pairs, values as Python literals (a bare word is a string).
 
     Returns:
       The scenario, and its resolved configuration as gin text.
 
     Raises:
-      ValueError: if the file cannot be read or binds no scenario, or an override names no field of it.
-      FileNotFoundError: if there is no such file.
+      ValueError: if the file cannot be read or binds no scenario, or an override names nothing that it has.
+      FileNotFoundError: if there is no such file, or none of that form.
     """
     import gin
 
-    configurable = _configurable()
+    pairs = dict(_override(pair) for pair in overrides)
+    fields = {key: value for key, value in pairs.items() if key in _FIELDS}
+    with _parsed(name, {key: value for key, value in pairs.items() if key not in _FIELDS}) as suffix:
+        try:
+            scenario = _configurable()()
+        except TypeError as error:
+            raise ValueError(
+                f"{name} is no scenario: {error}. Fix: bind scenarios.Scenario.name, task, ... in it."
+            ) from error
+        text = gin.operative_config_str()
+    if suffix:
+        scenario = dataclasses.replace(scenario, name=f"{scenario.name}_{suffix}")
+    if fields:
+        scenario = dataclasses.replace(scenario, **fields)
+        text += "\n# From the command line:\n" + "".join(f"# {key} = {value!r}\n" for key, value in fields.items())
+    return scenario, text
+
+
+def unread_macros(name: str, macros: Mapping[str, Any]) -> list[str]:
+    """Macros that a scenario's file or its form binds and nothing reads: most often a misspelt name.
+
+    Args:
+      name: as `read` takes it.
+      macros: macro -> value, set over the file's.
+
+    Returns:
+      Their names, sorted.
+    """
+    import gin
+
+    with _parsed(name, macros):
+        references = gin.config.iterate_references(gin.config._CONFIG)
+        read_ones = {"/".join(reference.scopes) for reference in references if reference.selector == "gin.macro"}
+        return sorted(_bound_macros() - read_ones - {"FORM", "TASK"})
+
+
+@contextmanager
+def _parsed(name: str, macros: Mapping[str, Any]) -> Iterator[str]:
+    """Gin, holding a scenario's configuration while the block runs; yields what form and task add to its name."""
+    import gin
+
+    _configurable()
     gin.clear_config()
     for folder in search_paths():
         gin.add_config_file_search_path(folder)
     try:
         with _misses_unsaid():
             gin.parse_config_file(str(locate(name)))
+            bound, suffix = _bound_macros(), ""
+            if {"FORM", "TASK"} <= bound:
+                form, task = ({**_values("FORM", "TASK"), **macros}[key] for key in ("FORM", "TASK"))
+                suffix = f"{form}_{task}"
+                gin.clear_config()
+                # The scenario after its form, so that what it says of its own axes stands.
+                for path in [*forms(form, task), locate(name)]:
+                    gin.parse_config_file(str(path))
+            _set(macros, _bound_macros())
+        gin.finalize()
+        yield suffix
     except (AttributeError, ImportError, NameError, SyntaxError) as error:
         raise ValueError(
             f"{name} cannot be read as a scenario: {str(error).strip()}\n"
             "Fix: mend the line named above. A T5X experiment is run with `python -m t5x.train --gin_file=...`."
         ) from error
-    gin.finalize()
-    try:
-        scenario = configurable()
-    except TypeError as error:
-        raise ValueError(
-            f"{name} is no scenario: {error}. Fix: bind scenarios.Scenario.name, task, ... in it."
-        ) from error
-    text = gin.operative_config_str()
-    gin.clear_config()
-    if overrides:
-        changes = dict(_override(pair) for pair in overrides)
-        scenario = dataclasses.replace(scenario, **changes)
-        text += "\n# From the command line:\n" + "".join(f"# {name} = {value!r}\n" for name, value in changes.items())
-    return scenario, text
+    finally:
+        gin.clear_config()
+
+
+def _bound_macros() -> set[str]:
+    import gin
+
+    return {scope for scope, selector in gin.config._CONFIG if selector == "gin.macro"}
+
+
+def _values(*macros: str) -> dict[str, Any]:
+    import gin
+
+    return {macro: gin.query_parameter(f"%{macro}") for macro in macros}
+
+
+def _set(macros: Mapping[str, Any], known: set[str]) -> None:
+    """Bind macros of the command line, which the files must have."""
+    import gin
+
+    for macro, value in macros.items():
+        if macro not in known:
+            names = [*_FIELDS, *sorted(known)]
+            near = difflib.get_close_matches(macro, names, n=3) or names
+            raise ValueError(
+                f"--set {macro}={value!r}: must be FIELD=VALUE with a field of Scenario, or a macro of the file; near: "
+                f"{', '.join(near)}."
+            )
+        gin.parse_config(f"{macro} = {value!r}")
 
 
 def prices(scenario: Scenario) -> PriceBook:
@@ -141,10 +214,8 @@ def import_task(scenario: Scenario) -> TaskSpec:
 
 def _override(pair: str) -> tuple[str, Any]:
     name, separator, value = pair.partition("=")
-    fields = [field.name for field in dataclasses.fields(Scenario)]
-    if not separator or name not in fields:
-        near = difflib.get_close_matches(name, fields, n=3) or fields
-        raise ValueError(f"--set {pair!r}: must be FIELD=VALUE with a field of Scenario; near: {', '.join(near)}.")
+    if not separator or not name:
+        raise ValueError(f"--set {pair!r}: must be FIELD=VALUE, such as data_seed=1.")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):

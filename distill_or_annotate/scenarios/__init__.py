@@ -1,5 +1,6 @@
 """A study as data: its budgets become cells, its cells become stages that share what is equal."""
 
+from distill_or_annotate.scenarios import published
 from distill_or_annotate.scenarios.cells import Cell, cells, teacher_cell
 from distill_or_annotate.scenarios.grid import all_cells, check_runnable, expand_all, singles
 from distill_or_annotate.scenarios.scenario import (
@@ -28,6 +29,7 @@ __all__ = [
     "check_runnable",
     "expand",
     "expand_all",
+    "published",
     "singles",
     "teacher_cell",
 ]

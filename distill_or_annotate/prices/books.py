@@ -130,6 +130,9 @@ def _book(name: str, raw: Mapping[str, Any], done: Mapping[str, PriceBook]) -> P
         near = difflib.get_close_matches(unknown[0], _BOOK_FIELDS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise PriceBookError(f"book {name!r}: unknown field {unknown[0][:80]!r}; {hint}use {', '.join(_BOOK_FIELDS)}.")
+    for field in ("title", "description", "base_task"):
+        if field in raw and not isinstance(raw[field], str):
+            raise PriceBookError(f"book {name!r}: {field} is {repr(raw[field])[:80]}; it must be a text.")
     own = _read(PriceEntry, name, raw.get("entries", []))
     own_factors = _read(Factor, name, raw.get("factors", []))
     extends = raw.get("extends", [])

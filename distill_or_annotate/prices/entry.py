@@ -52,6 +52,15 @@ class PriceEntry:
         wrong = units.problem("usd", self.usd, self.unit, units.RANGES)
         if wrong:
             raise PriceBookError(f"{where}: {wrong}")
+        for field in ("n_labels", "max_n_labels"):
+            count = getattr(self, field)
+            if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+                raise PriceBookError(f"{where}: {field} is {repr(count)[:80]}; it must be a whole number, at least 1.")
+        if self.id.startswith("finetune/") and self.id.split("/")[2:] != [str(self.n_labels)]:
+            raise PriceBookError(
+                f"{where}: n_labels is {self.n_labels!r}; a fine-tuning run has the id finetune/TASK/N. Write "
+                "`n_labels = N`, the same N."
+            )
 
     def age_days(self, today: datetime.date) -> int:
         """Returns how many days ago the price was seen to hold.
@@ -121,9 +130,9 @@ class Factor:
 
 
 def _check_texts(where: str, entry: Any) -> None:
-    for field in ("id", "unit", "source"):
+    for field in ("id", "unit", "source", "note"):
         value = getattr(entry, field)
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not (value.strip() or field == "note"):
             raise PriceBookError(f"{where}: {field} is {value!r}; it must be a non-empty text. Write `{field} = ...`.")
     if type(entry.date) is not datetime.date:
         raise PriceBookError(f"{where}: date is {entry.date!r}; it must be a day. Write `date = YYYY-MM-DD`.")

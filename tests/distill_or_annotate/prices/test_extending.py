@@ -1,11 +1,14 @@
 """A user's book gives only the prices to change; the rest is a shipped book's, and says so."""
 
+import dataclasses
 import datetime
 
 import pytest
 
 from distill_or_annotate.costs import cost_cell, finetune_cost
 from distill_or_annotate.prices import PriceBookError, age_warning, load_book
+from distill_or_annotate.scenarios import Scenario
+from distill_or_annotate.scenarios.cells import cells
 
 LABEL = 'id = "label/wlp"\nusd = 0.5\nunit = "label"'
 HOUR = 'id = "gpu_hour/a40"\nusd = 3.75\nunit = "GPU-hour"'
@@ -69,12 +72,28 @@ def test_a_scaled_book_of_ones_own_may_stand_on_a_shipped_one(tmp_path):
         ('extends = "paper"\ndrop = "label/wlp"', "must be a list"),
         ('extend = "paper"', "unknown field 'extend'; did you mean 'extends'"),
         ('base = "papr"', "base is 'papr'; did you mean 'paper'"),
+        ("title = 3", "title is 3; it must be a text"),
         ("finetune_rounding_usd = -1.0", "finetune_rounding_usd is -1.0"),
     ],
 )
 def test_what_cannot_be_extended_is_refused_by_name(tmp_path, head, message):
     with pytest.raises(PriceBookError, match=rf"mine\.toml: .*{message}"):
         load_book("mine", _write(tmp_path, LABEL, head=f"[books.mine]\n{head}\n"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ('id = "finetune/wlp/500"', "n_labels is None; a fine-tuning run has the id finetune/TASK/N"),
+        ('id = "finetune/wlp/500"\nn_labels = 50', "n_labels is 50; a fine-tuning run"),
+        ('id = "finetune/wlp"\nn_labels = 50', "n_labels is 50; a fine-tuning run"),
+        ('id = "distill/wlp/x"\nmax_n_labels = 0', "max_n_labels is 0; it must be a whole number"),
+        ('id = "label/wlp"\nnote = 3', "note is 3"),
+    ],
+)
+def test_runs_without_their_labels_are_refused(tmp_path, fields, message):
+    with pytest.raises(PriceBookError, match=rf"mine\.toml: .*{message}"):
+        load_book("mine", _write(tmp_path, f'{fields}\nusd = 3.0\nunit = "run"'))
 
 
 def test_dropped_prices_are_gone(tmp_path):
@@ -125,3 +144,24 @@ def test_a_factor_that_is_missing_is_named():
         load_book("current").factor("carbon/uss")
     with pytest.raises(PriceBookError, match="it has: none"):
         load_book("paper").factor("carbon/us")
+
+
+@pytest.mark.parametrize(
+    ("paper", "current", "task", "n_labels", "additional_usd"),
+    [
+        ("paper", "current", "wlp", 5000, (100.0, 200.0)),
+        ("quickstart_scaled", "quickstart_scaled_current", "mini", 100, (2.0, 4.0)),
+        ("wlp_scaled", "wlp_scaled_current", "wlp_mini", 1000, (20.0, 40.0)),
+    ],
+)
+def test_one_study_runs_under_the_papers_prices_and_under_todays(paper, current, task, n_labels, additional_usd):
+    study = Scenario(name="study", task=task, n_labels=n_labels, additional_usd=additional_usd, price_book=paper)
+    then, now = cells(study), cells(dataclasses.replace(study, price_book=current))
+    for old, new in zip(then, now, strict=True):
+        assert (old.strategy, old.additional_usd) == (new.strategy, new.additional_usd)
+        if old.strategy == "annotate":
+            assert old.n_labels == new.n_labels
+        else:
+            # An hour costs two percent less, so a little more is distilled.
+            assert 1 < new.n_unlabeled / old.n_unlabeled < 1.25
+            assert new.provenance == "estimated"

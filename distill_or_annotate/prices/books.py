@@ -151,8 +151,8 @@ def _book(name: str, raw: Mapping[str, Any], done: Mapping[str, PriceBook]) -> P
         )
     return PriceBook(
         name=name,
-        title=raw.get("title", parents[0].title if parents else name),
-        description=raw.get("description", parents[0].description if parents else ""),
+        title=raw.get("title", f"{name}, on top of {', '.join(p.name for p in parents)}" if parents else name),
+        description=raw.get("description", ""),
         entries={**entries, **own},
         factors={**factors, **own_factors},
         base=base,

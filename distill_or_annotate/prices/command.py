@@ -144,7 +144,7 @@ def _print_entries(
         table.add_column("source")
         for entry in entries:
             price = isinstance(entry, PriceEntry)
-            amount = f"${entry.usd:,.6g}" if price else f"{entry.value:g}"
+            amount = _dollars(entry.usd) if price else f"{entry.value:g}"
             table.add_row(
                 escape(entry.id),
                 amount,
@@ -164,6 +164,10 @@ def _print_entries(
             )
 
 
+def _dollars(usd: float) -> str:
+    return f"${usd:,.2f}" if usd == round(usd, 2) else f"${usd:,.6g}"
+
+
 def _label(args: argparse.Namespace) -> int:
     # The derivations stand in a room above this one.
     from distill_or_annotate.costs.annotation import label_price
@@ -180,12 +184,12 @@ def _label(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(price.as_dict(), indent=2))
         return 0
-    print(f"A label of {price.task} costs ${price.usd:,.4g} ({price.provenance}).")
+    print(f"A label of {price.task} costs {_dollars(price.usd)} ({price.provenance}).")
     print(f"  the paper's derivation: {price.derivation}")
     for each in price.inputs:
         print(f"  {each['name']} = {each['value']:g} {each['unit']} ({each['source']})")
     adjudicated = f", and one more for {price.adjudication:.0%} of the labels" if price.adjudication else ""
-    print(f"  {price.annotators} at ${price.judgement_usd:,.4g} a judgement{adjudicated}")
+    print(f"  {price.annotators} at {_dollars(price.judgement_usd)} a judgement{adjudicated}")
     return 0
 
 

@@ -14,6 +14,7 @@ from distill_or_annotate.costs import (
     labels_bought,
     unlabeled_affordable,
 )
+from distill_or_annotate.costs.teacher import finetune_line
 from distill_or_annotate.paper import task_names
 from distill_or_annotate.prices import PriceBookError, load_book
 
@@ -87,6 +88,20 @@ def test_unpriced_n_are_linear_rounded_up_and_marked_estimated():
     assert finetune_cost(PAPER, "wlp", 10_000).usd == 135.0
     # Below 100 half a wall-hour is the least that can be rented.
     assert finetune_cost(PAPER, "wlp", 7).usd == 3.75
+
+
+@pytest.mark.parametrize("task", task_names())
+@pytest.mark.parametrize("n_labels", [500, 10_000])
+def test_what_the_paper_prices_nowhere_is_on_the_grid_of_half_wall_hours_of_four_gpus(task, n_labels):
+    grid_usd = 0.5 * 4 * PAPER.gpu_hour().usd
+    assert PAPER.finetune_rounding_usd == grid_usd
+    cost = finetune_cost(PAPER, task, n_labels)
+    if n_labels in PAPER.finetune_points(task):
+        assert n_labels == 10_000 and cost.provenance == "inferred"
+        return
+    line_usd = finetune_line(PAPER, task, n_labels).usd
+    assert cost.provenance == "estimated" and (cost.usd / grid_usd).is_integer()
+    assert line_usd <= cost.usd < line_usd + grid_usd
 
 
 @settings(deadline=None)

@@ -5,6 +5,7 @@ from distill_or_annotate.costs.api_labels import api_label_cost, api_models
 from distill_or_annotate.costs.arithmetic import CostError, gpu_hours_for, labels_bought, unlabeled_affordable
 from distill_or_annotate.costs.assumptions import Assumptions
 from distill_or_annotate.costs.cell import CostCell, cost_cell
+from distill_or_annotate.costs.on_top import OnTop, on_top
 from distill_or_annotate.costs.student import student_training_cost
 from distill_or_annotate.costs.teacher import Cost, distill_cost_per_1k, finetune_cost
 
@@ -14,6 +15,7 @@ __all__ = [
     "CostCell",
     "CostError",
     "LabelPrice",
+    "OnTop",
     "api_label_cost",
     "api_models",
     "cost_cell",
@@ -22,6 +24,7 @@ __all__ = [
     "gpu_hours_for",
     "label_price",
     "labels_bought",
+    "on_top",
     "student_training_cost",
     "unlabeled_affordable",
 ]

@@ -16,10 +16,11 @@ class Assumptions:
     Attributes:
       engineer_is_free: nobody's working time is counted (Section 2.1).
       student_training_is_free: fine-tuning the student on labels is not counted (footnote 1).
-      pretrained_is_free: the pre-trained models cost nothing.
+      pretrained_is_free: the pre-trained models cost nothing (both are public).
       engineer_hours: hours of an engineer that each strategy takes, at least 0; counted unless engineer_is_free.
       engineer_usd_per_hour: dollars for one of them, at least 0.
-      pretrained_usd: dollars for the pre-trained models, at least 0; counted unless pretrained_is_free.
+      pretrained_usd: dollars for the pre-trained teacher, at least 0; counted, for what needs one, unless
+        pretrained_is_free. The student is public either way.
     """
 
     engineer_is_free: bool = True
@@ -74,7 +75,7 @@ class Assumptions:
 
     @property
     def counted_pretrained_usd(self) -> float:
-        """Dollars of the pre-trained models, as they count."""
+        """Dollars of the pre-trained teacher, as they count."""
         return 0.0 if self.pretrained_is_free else self.pretrained_usd
 
     def sentences(self) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ class Assumptions:
                 "training it on a teacher's output is part of the price per 1,000 distilled examples."
             )
         if not self.pretrained_is_free:
-            models = f"The pre-trained models count on top of each budget: ${self.pretrained_usd:,.2f}."
+            models = f"The pre-trained teacher counts on top of each budget that needs it: ${self.pretrained_usd:,.2f}."
         return engineer, student, models
 
     def as_dict(self) -> dict[str, Any]:

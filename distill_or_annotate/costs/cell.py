@@ -6,7 +6,7 @@ from typing import Any
 
 from distill_or_annotate.costs.arithmetic import check_usd, gpu_hours_for, labels_bought, unlabeled_affordable
 from distill_or_annotate.costs.assumptions import Assumptions
-from distill_or_annotate.costs.student import student_training_cost
+from distill_or_annotate.costs.on_top import on_top
 from distill_or_annotate.costs.teacher import Cost, check_n_labels, distill_cost_per_1k, finetune_cost
 from distill_or_annotate.prices import PriceBook, PriceEntry
 
@@ -38,7 +38,7 @@ class CostCell:
       student_training_usd: dollars to fine-tune the student on all labels of the annotate strategy; 0 where free. It
         comes on top of additional_usd, as the next two do.
       engineer_usd: dollars of the engineer's time for either strategy; 0 where free.
-      pretrained_usd: dollars of the pre-trained models for the distill strategy; 0 where free.
+      pretrained_usd: dollars of the pre-trained teacher for the distill strategy; 0 where free.
     """
 
     task: str
@@ -113,11 +113,8 @@ def cost_cell(
     elif n_unlabeled is None:
         reason = f"fine-tuning the teacher costs ${finetune.usd:,.2f}, which leaves nothing of ${budget_usd:,.2f}"
     extra_labels = labels_bought(budget_usd, label.usd)
-    costs = [finetune, distill]
-    student_usd = 0.0
-    if not assumptions.student_training_is_free:
-        costs.append(student_training_cost(book, task, n_labels + extra_labels, student))
-        student_usd = costs[-1].usd
+    labelled = on_top(assumptions, book, task, "annotate", n_labels + extra_labels, student)
+    costs = [finetune, distill, *([labelled.student_training] if labelled.student_training else [])]
     return CostCell(
         task=task,
         n_labels=n_labels,
@@ -140,9 +137,9 @@ def cost_cell(
         contradicts_published=finetune.contradicts_usd is not None,
         price_entries=_ids((label, hour), costs),
         price_date=min(priced.date for priced in (label, hour, *costs)).isoformat(),
-        student_training_usd=student_usd,
-        engineer_usd=assumptions.engineer_usd,
-        pretrained_usd=assumptions.counted_pretrained_usd,
+        student_training_usd=labelled.student_training_usd,
+        engineer_usd=labelled.engineer_usd,
+        pretrained_usd=on_top(assumptions, book, task, "distill", n_labels, student).pretrained_usd,
     )
 
 

@@ -11,6 +11,7 @@ from distill_or_annotate.costs import (
     api_models,
     cost_cell,
     finetune_cost,
+    on_top,
     student_training_cost,
 )
 from distill_or_annotate.paper import facts, task_names
@@ -53,6 +54,24 @@ def test_an_engineer_counts_for_both_and_the_models_for_distilling():
     assert cell.annotate_total_usd == 129 + 50 + 200
     assert cell.distill_total_usd == 129 + 50 + 200 + 10
     assert cell.as_dict()["distill_total_usd"] == cell.distill_total_usd
+
+
+def test_each_strategy_pays_for_what_it_needs():
+    counted = Assumptions(student_training_is_free=False, pretrained_is_free=False, pretrained_usd=10)
+    for strategy, trains, teacher in (
+        ("annotate", True, False),
+        ("llm_annotate", True, False),
+        ("human_llm_annotate", True, False),
+        ("self_distill", True, False),
+        ("distill", False, True),
+        ("teacher", False, True),
+    ):
+        found = on_top(counted, PAPER, "wlp", strategy, 1000)
+        assert (found.student_training_usd > 0, found.pretrained_usd) == (trains, 10 if teacher else 0), strategy
+        assert found.usd == found.student_training_usd + found.pretrained_usd
+        assert on_top(Assumptions(), PAPER, "wlp", strategy, 1000).usd == 0
+    with pytest.raises(ValueError, match="received 'anotate'; did you mean annotate"):
+        on_top(counted, PAPER, "wlp", "anotate", 1000)
 
 
 @pytest.mark.parametrize("task", task_names())

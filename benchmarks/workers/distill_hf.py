@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import torch
 import transformers
-from distilling import LEARNING_RATE, PAIRS, TEMPERATURE, serve
+from distilling import LEARNING_RATE, PAIRS, TEMPERATURE, decoded_rows, serve
 from shapes import Shape
 from torch.nn import functional
 
@@ -35,12 +35,12 @@ def prepare(pair: str, n_batches: int):
         with torch.inference_mode():
             found = [
                 teacher.generate(
-                    inputs, attention_mask=mask, do_sample=False, num_beams=1,
+                    inputs, attention_mask=torch.ones_like(inputs), do_sample=False, num_beams=1,
                     min_new_tokens=shape.target_tokens, max_new_tokens=shape.target_tokens,
                 )[:, 1:]
-                for inputs in pool
+                for inputs in torch.cat(pool).split(decoded_rows(shape, n_batches))
             ]  # fmt: skip
-        targets[:] = [ids.clone() for ids in found]
+        targets[:] = [ids.clone() for ids in torch.cat(found).split(shape.batch)]
 
     def live():
         for inputs, labels in zip(pool, targets, strict=True):

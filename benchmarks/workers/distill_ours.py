@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import seqio
-from distilling import KEPT_TOKENS, LEARNING_RATE, PAIRS, TEMPERATURE, serve
+from distilling import KEPT_TOKENS, LEARNING_RATE, PAIRS, TEMPERATURE, decoded_rows, serve
 from jax.sharding import PartitionSpec
 from shapes import Shape
 
@@ -56,6 +56,7 @@ class _Bench:
     def __init__(self, pair: str, n_batches: int):
         self.shape, student_shape = PAIRS[pair]
         self.n_batches = n_batches
+        self.decoded_rows = decoded_rows(self.shape, n_batches)
         self.vocabulary = seqio.PassThroughVocabulary(self.shape.vocab, eos_id=1)
         self.partitioner = partitioning.PjitPartitioner(num_partitions=1)
         self.teacher = self._model(self.shape)
@@ -95,14 +96,16 @@ class _Bench:
         return jax.jit(lambda key: model.get_initial_variables(key, shapes))(jax.random.PRNGKey(seed))
 
     def _decode(self, params: Any, inputs: jax.Array) -> jax.Array:
-        blank = jnp.zeros((self.shape.batch, self.shape.target_tokens), jnp.int32)
+        blank = jnp.zeros((self.decoded_rows, self.shape.target_tokens), jnp.int32)
         batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": blank}
         options = {"eos_id": _NO_END, "topk": 1}
         return self.teacher.predict_batch_with_aux(params, batch, decoder_params=options)[0]
 
     def generate(self) -> None:
         """The paper's first stage: the teacher's greedy targets."""
-        self.targets = np.stack([np.asarray(self._generate(self.params, inputs)) for inputs in self.inputs])
+        rows = self.inputs.reshape(-1, self.decoded_rows, self.shape.input_tokens)
+        targets = [np.asarray(self._generate(self.params, inputs)) for inputs in rows]
+        self.targets = np.reshape(targets, (self.n_batches, self.shape.batch, self.shape.target_tokens))
 
     def _pass(self, kind: str) -> teacher_pass.TeacherPass:
         shape, config = self.shape, self.teacher.module.config
@@ -111,7 +114,7 @@ class _Bench:
             kind=kind, task="benchmark", split="train", temperature=TEMPERATURE,
             k=min(KEPT_TOKENS, shape.vocab) if kind == "topk" else 0, dtype=collecting.stored_dtype(kind),
             padding="masked", targets_rule="greedy", labels=(), input_tokens=shape.input_tokens,
-            target_tokens=shape.target_tokens, counts_start=False, batch_size=shape.batch,
+            target_tokens=shape.target_tokens, counts_start=False, batch_size=self.decoded_rows,
             shard_examples=shape.batch * self.n_batches, vocab_size=shape.vocab,
             vocabulary=identity.vocabulary(self.vocabulary), teacher=identity.teacher(self.params, config, None),
             tied=tied, logit_scale=scale,

@@ -17,6 +17,20 @@ PAIRS = {
     "tiny": (Shape(32, 8, 64, 4, 2, batch=2, input_tokens=8, target_tokens=4, vocab=64), SHAPES["tiny"]),
 }
 
+# Rows that a teacher decodes at once: more than it trains on, for decoding reads all weights at each token.
+DECODED_ROWS = 128
+
+
+def decoded_rows(shape: Shape, n_batches: int) -> int:
+    """Rows of one decode: as many training batches of the pool as stay within `DECODED_ROWS`, and divide it.
+
+    Args:
+      shape: the teacher's, which says the batch.
+      n_batches: batches of the pool, at least 1.
+    """
+    fitting = [n for n in range(1, n_batches + 1) if n_batches % n == 0 and n * shape.batch <= DECODED_ROWS]
+    return shape.batch * max(fitting, default=1)
+
 
 def serve(
     prepare: Callable[[str, int], tuple[Mapping[str, Callable[[], None]], Mapping[str, Any]]], about: Mapping[str, str]

@@ -37,6 +37,8 @@ class _WholeVocabulary:
             teacher = scale * jnp.matmul(
                 teacher.astype(dtype), kernel_ExV.astype(dtype), preferred_element_type=jnp.float32
             )
+            # Read four times below: without the barrier XLA for CPU computes the product anew for each reader.
+            teacher = jax.lax.optimization_barrier(teacher)
         teacher = teacher.astype(jnp.float32)
         value, gradient = self.kind.of_logits(teacher / self.temperature, student / self.temperature)
         return self.temperature**2 * value, self.temperature * gradient, jnp.argmax(teacher, axis=-1)

@@ -14,8 +14,30 @@ class PriceBookError(ValueError):
     """Raised when a price book is malformed or lacks a price that is asked for."""
 
 
+class _Dated:
+    """What a date tells."""
+
+    date: datetime.date
+
+    def age_days(self, today: datetime.date) -> int:
+        """Returns how many days ago it was seen to hold.
+
+        Args:
+          today: the day it is asked on.
+        """
+        return (today - self.date).days
+
+    def is_stale(self, today: datetime.date) -> bool:
+        """Returns whether it is more than a year old.
+
+        Args:
+          today: the day it is asked on.
+        """
+        return self.age_days(today) > _STALE_DAYS
+
+
 @dataclasses.dataclass(frozen=True)
-class PriceEntry:
+class PriceEntry(_Dated):
     """One price.
 
     Attributes:
@@ -62,25 +84,9 @@ class PriceEntry:
                 "`n_labels = N`, the same N."
             )
 
-    def age_days(self, today: datetime.date) -> int:
-        """Returns how many days ago the price was seen to hold.
-
-        Args:
-          today: the day it is asked on.
-        """
-        return (today - self.date).days
-
-    def is_stale(self, today: datetime.date) -> bool:
-        """Returns whether the price is more than a year old.
-
-        Args:
-          today: the day it is asked on.
-        """
-        return self.age_days(today) > _STALE_DAYS
-
 
 @dataclasses.dataclass(frozen=True)
-class Factor:
+class Factor(_Dated):
     """A number that is no price but stands beside prices: what turns hours into kilowatt-hours, and those into CO2e.
 
     Attributes:
@@ -111,22 +117,6 @@ class Factor:
         wrong = units.problem("value", self.value, self.unit, units.FACTOR_RANGES)
         if wrong:
             raise PriceBookError(f"{where}: {wrong}")
-
-    def age_days(self, today: datetime.date) -> int:
-        """Returns how many days ago the number was seen to hold.
-
-        Args:
-          today: the day it is asked on.
-        """
-        return (today - self.date).days
-
-    def is_stale(self, today: datetime.date) -> bool:
-        """Returns whether the number is more than a year old.
-
-        Args:
-          today: the day it is asked on.
-        """
-        return self.age_days(today) > _STALE_DAYS
 
 
 def _check_texts(where: str, entry: Any) -> None:

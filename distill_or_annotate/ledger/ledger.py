@@ -116,6 +116,19 @@ class Ledger:
             cap.check_fits(book.rows, stage, cap.charges_usd(book.rows, charges), self.max_usd)
             return _charge(book, stage, None, charges)
 
+    def check(self, stage: str, charges: Sequence[Charge]) -> None:
+        """Says whether charges would fit the cap, and writes nothing.
+
+        Args:
+          stage: name of the stage that would owe them.
+          charges: what it would owe; what is paid or reserved already costs nothing.
+
+        Raises:
+          CapReached: they would pass the cap.
+        """
+        rows = self.rows()
+        cap.check_fits(rows, stage, cap.charges_usd(rows, charges), self.max_usd)
+
     def open_attempt(
         self,
         stage: str,

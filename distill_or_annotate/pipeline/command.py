@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from distill_or_annotate.quiet import import_quietly
 from distill_or_annotate.scenarios.scenario import GIN_KINDS
 
-EXAMPLE = "doa run gin/experiments/quickstart.gin --run-dir runs/quickstart"
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from distill_or_annotate.pipeline.runner import Outcome, Study
+
+EXAMPLE = "doa run gin/experiments/quickstart.gin --run-dir runs/quickstart --max-usd 150"
+# Distinct from 1 (work that failed) and 2 (input that cannot be used): the same command with a higher cap goes on.
+CAP_STATUS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="distill from a teacher that is not above the floors and the student on dev; the report says so",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print cells, stages and commands; run and spend nothing"
+        "--max-usd",
+        type=float,
+        metavar="B",
+        help="never spend more than these scenario dollars: what does not fit is not started, and a higher cap goes on",
+    )
+    parser.add_argument(
+        "--stages-dir", type=Path, help="folder of finished stages, shared between runs; default RUN/stages"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print stages, dollars and commands; run and spend nothing"
+    )
+    parser.add_argument("--graph", type=Path, metavar="FILE.svg", help="draw the stages and what each needs")
+    parser.add_argument("--stage", metavar="NAME", help="run this one stage alone; those it needs must be finished")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="hand the graph to Snakemake, N stages at a time (extra: workflow)"
+    )
+    parser.add_argument(
+        "--executor", metavar="NAME", help="where Snakemake runs the stages: local, slurm, kubernetes, ... (a plugin)"
+    )
+    parser.add_argument(
+        "--workflow-args", default="", metavar="TEXT", help="more arguments for Snakemake, as one quoted text"
     )
 
 
@@ -39,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     """Run a scenario to its report; print the table, and the report's path as the last line."""
     from distill_or_annotate.pipeline import gin_files
 
+    if args.jobs is not None and args.jobs < 1:
+        raise ValueError(f"--jobs: received {args.jobs}; it must be at least 1.")
     with gin_files.user_files(gin_files.locate(args.scenario)):
         return _run(args)
 
@@ -46,121 +75,163 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from distill_or_annotate.pipeline import gin_files, study
-    from distill_or_annotate.scenarios import check_runnable, expand_all
+    from distill_or_annotate.pipeline import gin_files
+    from distill_or_annotate.scenarios import check_runnable
 
     console = Console()
     started = time.monotonic()
-    scenario, gin_text = study.read(args.scenario, [*args.set, *(["force=True"] if args.force else [])])
-    run_dir = args.run_dir or Path("runs") / scenario.name
-    book = study.prices(scenario)
-    used = [scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)]
-    digests = {name: gin_files.digest(name) for name in used if name}
-    stages = expand_all(scenario, book, digests)
+    study, gin_text = _study(args)
+    scenario = study.scenario
+    if args.graph:
+        from distill_or_annotate.pipeline import graph
+
+        args.graph.parent.mkdir(parents=True, exist_ok=True)
+        args.graph.write_text(graph.svg(study), encoding="utf-8")
     if args.dry_run:
-        _print_plan(stages, run_dir, console)
+        from distill_or_annotate.pipeline import telling
+
+        telling.print_plan(study, console)
         return 0
 
     check_runnable(scenario)
-    _prepare_environment()
+    if args.stage:
+        from distill_or_annotate.pipeline import single_stage
+
+        stage = single_stage.find(study, args.stage)  # before the heavy imports: a wrong name is said at once
+    from distill_or_annotate.pipeline import locks, preparing
+
+    preparing.prepare_environment()
     # Heavy imports from here on; a person who waits should know for what.
     console.print(
-        f"{scenario.name}: {len(stages)} stages in {run_dir}. Loading TensorFlow and JAX ...", highlight=False
+        f"{scenario.name}: {len(study.stages)} stages in {study.run_dir}. Loading TensorFlow and JAX ...",
+        highlight=False,
     )
-    from distill_or_annotate import reports
-    from distill_or_annotate.pipeline import gates, locks, manifest, results, runner
+    from distill_or_annotate.pipeline import study as study_module
 
     import_quietly("tensorflow", "seqio")
+    hashes = preparing.data_hashes(study_module.import_task(scenario))
+    if args.stage:
+        preparing.claim(study.run_dir, scenario.as_dict(), hashes)
+        study.store.claim(hashes)
+        return single_stage.run(study, stage, console, _again(args))
+    used = _gin_files_of(scenario)
+    content = _manifest(study, hashes | {name: gin_files.digest(name) for name in used}, console)
+    # The folder's lock before its first file: two walks over one ledger would each believe what the other changes.
+    with locks.folder_lock(study.run_dir):
+        preparing.claim(study.run_dir, scenario.as_dict(), hashes)
+        study.store.claim(hashes)
+        (study.run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
+        status = _walk(study, content, args, console)
+    console.print(f"{time.monotonic() - started:.0f} s in all.", highlight=False)
+    if page := _page(study):
+        print(page)
+    return status
+
+
+def _study(args: argparse.Namespace) -> tuple[Study, str]:
+    """The study that the arguments name, and its scenario as gin text; nothing heavy is imported."""
+    from distill_or_annotate.ledger import Ledger
+    from distill_or_annotate.pipeline import gin_files, study
+    from distill_or_annotate.pipeline.billing import billing_of
+    from distill_or_annotate.pipeline.runner import Study
+    from distill_or_annotate.pipeline.store import Store, stages_folder
+    from distill_or_annotate.scenarios import expand_all
+
+    scenario, gin_text = study.read(args.scenario, [*args.set, *(["force=True"] if args.force else [])])
+    run_dir = args.run_dir or Path("runs") / scenario.name
+    book = study.prices(scenario)
+    stages = expand_all(scenario, book, {name: gin_files.digest(name) for name in _gin_files_of(scenario)})
+    ledger = Ledger(run_dir / "ledger.jsonl", max_usd=args.max_usd)
+    store = Store(stages_folder(run_dir, args.stages_dir), ledger.path)
+    return Study(scenario, stages, billing_of(scenario, book), ledger, store, run_dir), gin_text
+
+
+def _gin_files_of(scenario: Any) -> list[str]:
+    return [name for name in (scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)) if name]
+
+
+def _manifest(study: Study, digests: dict[str, str], console: Console) -> dict[str, Any]:
+    from distill_or_annotate.pipeline import manifest, results
     from distill_or_annotate.tasks import registry
 
-    hashes = _data_hashes(study.import_task(scenario))
-    content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests | hashes)
+    scenario = study.scenario
+    content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests)
     truncated = registry.truncations(scenario.task).summary()
     console.print(f"training data: {truncated}", highlight=False)
-    content |= {
+    return content | {
         "truncations": truncated,
-        "assumptions": list(scenario.notes),
+        "assumptions": scenario.remarks(),
         "price_book": scenario.price_book,
-        "cells": results.planned_cells(scenario, book),
+        "cells": results.planned_cells(scenario, study.billing.book),
     }
-    # The folder's lock before its first file: two walks over one ledger would each believe what the other changes.
-    with locks.folder_lock(run_dir):
-        _claim(run_dir, scenario.as_dict(), hashes)
-        (run_dir / "scenario.gin").write_text(gin_text, encoding="utf-8")
-        manifest.write_json(run_dir / "manifest.json", content)
-        try:
-            runner.run(scenario, stages, book, run_dir, console)
-        except (gates.GateError, runner.StageError) as error:
-            if os.environ.get("DOA_DEBUG"):
-                raise
-            console.print(str(error), style="red", markup=False, highlight=False)
-            return 1
-        if told := gates.notes(stages, run_dir / "stages"):
-            content["assumptions"] += told
-            manifest.write_json(run_dir / "manifest.json", content)
-        page = reports.build(run_dir)
-    reports.print_blocks(reports.blocks_of(reports.read_run(run_dir)), console)
-    console.print(f"{time.monotonic() - started:.0f} s in all.", highlight=False)
-    print(page.absolute())
-    return 0
 
 
-def _print_plan(stages, run_dir: Path, console) -> None:
-    from distill_or_annotate.pipeline import programs, runner
+def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, console: Console) -> int:
+    """Do what can be done, here or through Snakemake; write the report of it; say what is missing."""
+    from distill_or_annotate import reports
+    from distill_or_annotate.pipeline import gates, manifest, runner, telling, work
 
-    for stage in stages:
-        command = programs.program(stage, run_dir / "stages")
-        charge = sum(charge.quantity * charge.unit_price_usd for charge in stage.charges)
-        cost = f" (${charge:,.2f})" if charge else ""
-        heading = (
-            f"{stage.name}  {runner.title(stage) if stage.kind != 'label' else f'buy {stage.n_labels} labels'}{cost}"
-        )
-        console.print(heading, markup=False, highlight=False)
-        if command:
-            console.print("    " + command.command(), markup=False, highlight=False, soft_wrap=True)
+    manifest.write_json(study.run_dir / "manifest.json", content)
+    elsewhere, failures = args.jobs is not None or args.executor is not None, ""
+    try:
+        if elsewhere:
+            from distill_or_annotate.pipeline import workflow
 
-
-def _prepare_environment() -> None:
-    """Before JAX and TensorFlow start: quiet logs, compiled programs kept across stages and runs."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from distill_or_annotate.interop.shipped import cache_dir
-
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
-
-def _claim(run_dir: Path, scenario: dict, hashes: dict[str, str]) -> None:
-    """Refuse a folder that holds a run of another scenario or on other data: it would mix two studies."""
-    path = run_dir / "manifest.json"
-    if not path.exists():
-        return
-    content = json.loads(path.read_text(encoding="utf-8"))
-    before = content["scenario"]
-    now = json.loads(json.dumps(scenario))
-    # A run that a gate stopped goes on by force, and the other way round.
-    changed = sorted(name for name in {*before, *now} - {"force"} if before.get(name) != now.get(name))
-    if changed:
-        raise ValueError(
-            f"{run_dir} holds a run of another scenario (differs in {', '.join(changed)}). "
-            "Fix: give --run-dir a new folder, or remove that one."
-        )
-    # A stage's name knows its settings, not its data: finished stages would be taken over as they are.
-    other = sorted(name for name, value in hashes.items() if content["data"].get(name, value) != value)
-    if other:
-        raise ValueError(
-            f"{run_dir} holds a run on other data ({', '.join(other)} changed since). "
-            "Fix: give --run-dir a new folder, or restore the data (DOA_DATA_DIR)."
-        )
+            failures = workflow.hand_over(study, _words(args), args.jobs or 1, args.executor, args.workflow_args)
+        outcome = runner.run(study, console, start=not elsewhere)
+    except (gates.GateError, work.StageError) as error:
+        if os.environ.get("DOA_DEBUG"):
+            raise
+        _say(console, str(error) + _alone(error, args))
+        return 1
+    told = gates.notes(study.stages, study.store.folder)
+    told += [sentence] if (sentence := telling.sharing(study, outcome)) else []
+    if told:
+        console.print(telling.sharing(study, outcome), highlight=False, end="\n" if outcome.shared else "")
+        content["assumptions"] += told
+        manifest.write_json(study.run_dir / "manifest.json", content)
+    reports.build(study.run_dir)
+    reports.print_blocks(reports.blocks_of(reports.read_run(study.run_dir)), console)
+    return _status(study, outcome, failures, _again(args), console)
 
 
-def _data_hashes(spec) -> dict[str, str]:
-    """SHA-256 of each split's rows, and of what the task makes of them: neither is in a stage's name."""
-    from distill_or_annotate.preprocess.text import content_hash
+def _status(study: Study, outcome: Outcome, failures: str, command: str, console: Console) -> int:
+    from distill_or_annotate.pipeline import telling
 
-    hashes = {
-        f"{spec.name}/{split}": content_hash((f"{row['source']}\t{row['target']}" for row in spec.rows(split)), 64)
-        for split in spec.available_splits()
-    }
-    settings = (spec.version, spec.prefix, spec.metric, spec.mode, spec.input_tokens, spec.target_tokens)
-    return hashes | {f"{spec.name} settings": content_hash((*settings, *spec.labels), 64)}
+    if outcome.is_whole:
+        return 0
+    if failures:
+        _say(console, failures)
+    if study.ledger.max_usd is not None and (outcome.refused or outcome.stopped):
+        _say(console, telling.stopped_short(study, outcome, command))
+        return 1 if failures else CAP_STATUS
+    return 1
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _alone(error: Exception, args: argparse.Namespace) -> str:
+    """The command that runs a failed stage alone, with the run's books."""
+    stage = getattr(error, "stage", None)
+    return f"\n  with the run's books: {_again(args)} --stage {stage}" if stage else ""
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """The command line's words that say which study runs where; not how, nor under which cap."""
+    words = ["doa", "run", args.scenario]
+    words += ["--run-dir", str(args.run_dir)] if args.run_dir else []
+    for pair in args.set:
+        words += ["--set", pair]
+    words += ["--force"] if args.force else []
+    return words + (["--stages-dir", str(args.stages_dir)] if args.stages_dir else [])
+
+
+def _again(args: argparse.Namespace) -> str:
+    return shlex.join(_words(args))
+
+
+def _page(study: Study) -> Path | None:
+    page = study.run_dir / "report" / "index.html"
+    return page.absolute() if page.exists() else None

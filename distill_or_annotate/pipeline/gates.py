@@ -76,12 +76,25 @@ def check_teacher(capture: Stage, scenario: Scenario, stages: Sequence[Stage], s
     Raises:
       GateError: the teacher is not above all of them, and the scenario does not force it.
     """
+    if not (folder / FINDINGS).exists():
+        write_json(folder / FINDINGS, _findings(capture, stages, stages_dir, folder))
+    check_findings(scenario, folder)
+
+
+def check_findings(scenario: Scenario, folder: Path) -> None:
+    """Refuse what was found before, by this run or by another that shares the stage.
+
+    Args:
+      scenario: the study.
+      folder: of a stage; only captures have findings.
+
+    Raises:
+      GateError: a gate was found shut, and the scenario does not force it.
+    """
     path = folder / FINDINGS
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        found = _findings(capture, stages, stages_dir, folder)
-        write_json(path, found)
+    if not path.exists():
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
     if found["shut"] and not scenario.force:
         raise GateError(
             f"the teacher is not worth distilling: {'; '.join(found['shut'])}. Nothing was spent on the pool yet. Fix: "
@@ -110,16 +123,27 @@ def notes(stages: Sequence[Stage], stages_dir: Path) -> list[str]:
     return told
 
 
-def _findings(capture: Stage, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> dict[str, Any]:
-    from distill_or_annotate.tasks import registry
+def compared_students(capture: Stage, stages: Sequence[Stage]) -> list[Stage]:
+    """The students that the teacher of a capture is compared with: those that had the same labels.
 
+    Args:
+      capture: the stage.
+      stages: the study's stages.
+    """
     teacher = next(stage for stage in stages if stage.name in capture.depends_on)
     alike = (teacher.n_labels, teacher.data_seed, teacher.train_seed)
-    students = [
+    return [
         stage
         for stage in stages
         if stage.kind == "annotate" and (stage.n_labels, stage.data_seed, stage.train_seed) == alike
     ]
+
+
+def _findings(capture: Stage, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> dict[str, Any]:
+    from distill_or_annotate.tasks import registry
+
+    teacher = next(stage for stage in stages if stage.name in capture.depends_on)
+    students = compared_students(capture, stages)
     if DEV not in registry.get(teacher.task).available_splits():
         return {"shut": [], "untried": [f"task {teacher.task!r} has no split {DEV!r} to compare the teacher on"]}
     scores = {"teacher": _on_dev(teacher, stages_dir, folder / "teacher_on_dev")}

@@ -85,8 +85,17 @@ def resuming(program: Program, folder: Path) -> Program:
     Returns:
       The program, told to evaluate before it trains when there is a checkpoint.
     """
-    # Whole ones only: one that was being written has a longer name.
-    whole = [path for path in (folder / MODEL).glob("checkpoint_*") if path.name.removeprefix("checkpoint_").isdigit()]
-    if program.module == "t5x.train" and whole:
+    if program.module == "t5x.train" and last_step(folder) is not None:
         return Program(program.module, program.gin_files, {**program.macros, "train.run_eval_before_training": True})
     return program
+
+
+def last_step(folder: Path) -> int | None:
+    """The step of the last whole checkpoint of a training stage; None where there is none.
+
+    Args:
+      folder: the stage's folder.
+    """
+    # One that is being written has a longer name.
+    names = [path.name.removeprefix("checkpoint_") for path in (folder / MODEL).glob("checkpoint_*")]
+    return max((int(name) for name in names if name.isdigit()), default=None)

@@ -2,135 +2,255 @@
 
 Why the steps stand in this order:
   1. Attempts that a dead process left open are settled before anything starts: money already spent stays spent.
-  2. A stage's attempt is opened before its work and settled after its end mark is on disk. A kill in between leaves a
-     mark, and step 1 of the next run settles the attempt as work that was done.
-  3. The results file is made anew from the stages' own files, so an interrupted run and an uninterrupted one end alike.
+  2. A stage's attempt is opened, its worst case reserved, before its work, and settled after its end mark is on disk. A
+     kill in between leaves a mark, and step 1 of the next run settles the attempt as work that was done.
+  3. A stage that does not fit the cap is left out, and so are those that need it; what fits goes on.
+  4. The results file is made anew from the stages' own files, so an interrupted run and an uninterrupted one end alike.
 """
 
 from __future__ import annotations
 
-import json
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
 
-from distill_or_annotate.ledger import Ledger
-from distill_or_annotate.pipeline import evaluation, gates, programs, results
+from distill_or_annotate.ledger import Attempt, CapReached, Ledger
+from distill_or_annotate.pipeline import gates, results, work
+from distill_or_annotate.pipeline.billing import Billing
+from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, ReserveReached
 from distill_or_annotate.pipeline.locks import folder_lock
-from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.progress import StudyProgress
-from distill_or_annotate.prices import PriceBook
+from distill_or_annotate.pipeline.store import Store
 from distill_or_annotate.scenarios import Scenario, Stage
 
-DONE = "done.json"
+# How often a stage that waits for others to give their reserves back looks again.
+_POLL_SECONDS = 1.0
 
 
-class StageError(RuntimeError):
-    """A stage failed; the text names its log and the command that runs it alone."""
+@dataclass(frozen=True)
+class Study:
+    """What a walk goes over.
 
-
-def run(scenario: Scenario, stages: Sequence[Stage], book: PriceBook, run_dir: Path, console: Console) -> None:
-    """Run every stage that is not finished and write `results.jsonl`. The caller holds the run folder's lock.
-
-    Args:
+    Attributes:
       scenario: the study.
       stages: its stages, each after those it reads.
-      book: its prices.
-      run_dir: the run's folder; holds the stages, the ledger and the results.
+      billing: how they are paid for.
+      ledger: the run's books, with its cap.
+      store: the stages on disk.
+      run_dir: the run's folder.
+    """
+
+    scenario: Scenario
+    stages: Sequence[Stage]
+    billing: Billing
+    ledger: Ledger
+    store: Store
+    run_dir: Path
+
+    @cached_property
+    def by_name(self) -> dict[str, Stage]:
+        """Name -> stage."""
+        return {stage.name: stage for stage in self.stages}
+
+
+@dataclass
+class Outcome:
+    """What became of a walk.
+
+    Attributes:
+      reached: names of the stages that are finished and paid for, in order.
+      shared: those of them that another run had finished.
+      refused: stage -> why the cap keeps it from starting.
+      stopped: names of the stages that ended at their reserve, their checkpoints saved.
+      waiting: names of the stages that need one of those above, or were not to be started.
+    """
+
+    reached: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    refused: dict[str, CapReached] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every stage was reached."""
+        return not (self.refused or self.stopped or self.waiting)
+
+
+def run(study: Study, console: Console, *, start: bool = True) -> Outcome:
+    """Run every stage that is not finished and fits the cap, and write `results.jsonl`.
+
+    Args:
+      study: the study; the caller holds its run folder's lock.
       console: receives progress.
+      start: whether to start stages; without it those that are finished are paid for, and no more.
+
+    Returns:
+      What was reached, and what was not and why.
 
     Raises:
-      FolderBusyError: if another process runs one of the stages.
       GateError: if the teacher is not worth distilling and the scenario does not force it.
       StageError: if a stage fails; the stages before it keep what they did.
     """
-    stages_dir = run_dir / "stages"
-    ledger = Ledger(run_dir / "ledger.jsonl")
-    ledger.reconcile(finished=lambda name: (stages_dir / name / DONE).exists())
-    if any(stage.kind == "distill" and not (stages_dir / stage.name / DONE).exists() for stage in stages):
-        gates.check_vocabulary(stages, stages_dir)
-    with StudyProgress(console, len(stages)) as progress:
-        for stage in stages:
-            if (stages_dir / stage.name / DONE).exists():
-                progress.skip()
+    reconcile(study)
+    outcome = Outcome()
+    unfinished = [stage for stage in study.stages if not study.store.is_finished(stage.name)]
+    if start and any(stage.kind == "distill" for stage in unfinished):
+        gates.check_vocabulary(study.stages, study.store.folder)
+    with StudyProgress(console, study.stages, study.billing, study.store) as progress:
+        for stage in study.stages:
+            if not set(needs(stage, study.stages)) <= set(outcome.reached):
+                outcome.waiting.append(stage.name)
                 continue
-            with folder_lock(stages_dir / stage.name):
-                _run_stage(stage, scenario, stages, book, ledger, stages_dir, progress)
-    results.write_rows(run_dir / "results.jsonl", results.result_rows(scenario, stages, stages_dir, book))
+            try:
+                if not study.store.is_finished(stage.name) and not start:
+                    study.ledger.check(stage.name, study.billing.charges(stage))
+                    outcome.waiting.append(stage.name)
+                    continue
+                run_stage(study, stage, progress)
+            except CapReached as refused:
+                outcome.refused[stage.name] = refused
+            except ReserveReached:
+                outcome.stopped.append(stage.name)
+            else:
+                outcome.reached.append(stage.name)
+                if not study.store.is_ours(stage.name):
+                    outcome.shared.append(stage.name)
+    rows = results.result_rows(
+        study.scenario, [study.by_name[name] for name in outcome.reached], study.store.folder, study.billing.book
+    )
+    results.write_rows(study.run_dir / "results.jsonl", rows)
+    return outcome
 
 
-def _run_stage(
-    stage: Stage,
-    scenario: Scenario,
-    stages: Sequence[Stage],
-    book: PriceBook,
-    ledger: Ledger,
-    stages_dir: Path,
-    progress: StudyProgress,
-) -> None:
-    folder = stages_dir / stage.name
+def needs(stage: Stage, stages: Sequence[Stage]) -> list[str]:
+    """Names of the stages that must be finished before one starts: what it reads, and what its gate compares.
+
+    Args:
+      stage: the stage.
+      stages: the study's stages.
+    """
+    students = gates.compared_students(stage, stages) if stage.kind == "capture" else []
+    return list(dict.fromkeys([*stage.depends_on, *(student.name for student in students)]))
+
+
+def run_stage(study: Study, stage: Stage, progress: StudyProgress) -> None:
+    """Run one stage, or pay for it where it is finished; another process that runs it is waited for.
+
+    Args:
+      study: what it belongs to.
+      stage: the stage; those it depends on are finished.
+      progress: shows it.
+
+    Raises:
+      CapReached: it does not fit the cap.
+      ReserveReached: it was stopped at its reserve; it goes on from its checkpoint once the cap is raised.
+      GateError: its teacher is not worth distilling.
+      StageError: it failed.
+    """
+    with folder_lock(study.store.folder / stage.name, wait_seconds=math.inf):
+        if study.store.is_finished(stage.name):
+            _pay(study, stage)
+            progress.skip(stage)
+        elif stage.kind == "label":
+            with progress.stage(stage, work.title(stage)):
+                _pay(study, stage)
+                last = stage.first_label + stage.n_labels
+                study.store.finish(stage.name, first_label=stage.first_label, last_label=last)
+        else:
+            _attempt(study, stage, progress)
+
+
+def _pay(study: Study, stage: Stage) -> None:
+    """What a finished stage owes; what is in the ledger already is not owed again."""
     if stage.kind == "label":
-        first, last = stage.first_label, stage.first_label + stage.n_labels
-        price = book.label(stage.task)
-        ledger.buy_labels(
+        study.ledger.buy_labels(
             stage=stage.name,
             task=stage.task,
-            first_label=first,
-            last_label=last,
+            first_label=stage.first_label,
+            last_label=stage.first_label + stage.n_labels,
             data_seed=stage.data_seed,
-            price=price,
+            price=study.billing.book.label(stage.task),
         )
-        with progress.stage(f"label: {stage.n_labels} for ${stage.n_labels * price.usd:,.2f}"):
-            write_json(folder / DONE, {"first_label": first, "last_label": last})
-        return
-    with progress.stage(title(stage)) as on_step, ledger.open_attempt(stage.name, charges=stage.charges) as attempt:
-        if stage.kind == "evaluate":
-            _evaluate(stage, folder, stages_dir)
-        else:
-            if stage.kind == "capture":
-                gates.check_teacher(stage, scenario, stages, stages_dir, folder)
-            _train_or_infer(stage, folder, stages_dir, on_step)
-        # The end mark before the settlement, which the block's end brings: see step 2 above.
-        write_json(folder / DONE, {"attempt": attempt.id})
+    elif study.store.is_ours(stage.name):
+        study.ledger.charge(stage.name, study.billing.charges(stage))
+    else:
+        mark = study.store.mark(stage.name)
+        study.ledger.charge(stage.name, study.billing.elsewhere(stage, mark.get("device_seconds", 0.0)))
+        gates.check_findings(study.scenario, study.store.folder / stage.name)
 
 
-def _train_or_infer(stage: Stage, folder: Path, stages_dir: Path, on_step) -> None:
-    from distill_or_annotate.trainer import progress as trainer_progress
-
-    program = programs.program(stage, stages_dir)
-    log_file = folder / "log.txt"
-    (folder / "command.txt").write_text(program.command() + "\n", encoding="utf-8")
+def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
+    budget = _budget_seconds(study, stage)
+    attempt = _opened(study, stage, budget)
+    seconds = attempt.reserve_seconds - attempt.seconds if attempt.reserve_seconds else math.inf
+    n_devices = study.billing.n_devices if study.billing.is_measured(stage) else 1
     try:
-        with trainer_progress.listening(on_step):
-            programs.resuming(program, folder).run(log_file)
-    except Exception as error:
-        raise StageError(
-            f"stage {stage.name} failed: {type(error).__name__}: {error}\n"
-            f"  log: {log_file}\n  alone: {program.command()}"
-        ) from error
+        with progress.stage(stage, work.title(stage)) as on_step:
+            used = study.ledger.device_seconds(stage.name)
+            facts = {"attempt": attempt.id}
+            try:
+                work.do(stage, study.scenario, study.stages, study.store.folder, on_step, seconds)
+                used += attempt.seconds * n_devices
+            except ReserveReached:
+                used += attempt.settle(finished=False, note="stopped at its reserve, checkpoint saved")["quantity"]
+                if budget is None:
+                    raise
+                # The hours that the rates grant are used up: the model is taken as it stands.
+                work.evaluate_as_it_stands(stage, study.store.folder)
+                facts["stopped_by"] = "device time"
+            # The end mark before the settlement: see step 2 above.
+            study.store.finish(stage.name, **facts, device_seconds=round(used, 3), seconds=round(used / n_devices, 3))
+        attempt.settle()
+    except SystemExit as stopped:
+        saved = stopped.code == TERMINATED_STATUS
+        attempt.settle(finished=False, wasted=not saved, note=f"ended with status {stopped.code}")
+        raise
+    except ReserveReached:
+        raise
+    except BaseException as error:
+        attempt.settle(wasted=True, note=f"{type(error).__name__}: {error}"[:300])
+        raise
 
 
-def _evaluate(stage: Stage, folder: Path, stages_dir: Path) -> None:
-    labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
-    found = evaluation.evaluate(stages_dir / stage.depends_on[0], stage.task, labels)
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found.pop("predictions")]
-    (folder / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-    write_json(folder / results.EVALUATION, {**found, "subject": stage.depends_on[0]})
+def _budget_seconds(study: Study, stage: Stage) -> float | None:
+    if not study.billing.is_measured(stage):
+        return None
+    used = {stage.name: study.ledger.device_seconds(stage.name)}
+    for name in stage.depends_on:
+        mark = study.store.mark(name) or {}
+        used[name] = mark.get("device_seconds", 0.0)
+    return study.billing.budget_seconds(stage, study.by_name, used)
 
 
-def title(stage: Stage) -> str:
-    """What a stage does, in a few words."""
-    if stage.kind == "finetune":
-        return f"teacher: {stage.model} on {stage.n_labels} labels"
-    if stage.kind == "annotate":
-        return f"annotate: {stage.model} on {stage.n_labels} labels"
-    if stage.kind == "capture":
-        return f"capture: {stage.model} labels {stage.n_unlabeled} sentences"
-    if stage.kind == "distill":
-        return f"distill: {stage.model} on {stage.n_unlabeled} unlabeled and {stage.n_labels} gold"
-    if stage.kind == "llm_label":
-        return f"llm_label: {stage.n_unlabeled} labels from a language model"
-    if stage.kind != "evaluate":
-        return f"{stage.kind}: {stage.model} on {stage.n_labels} labels (planned only)"
-    return f"evaluate: {stage.model}, {stage.serves[0][0]} +${stage.serves[0][1]:g}"
+def _opened(study: Study, stage: Stage, budget_seconds: float | None) -> Attempt:
+    """Reserve the stage's worst case; wait where running stages may give back what it needs."""
+    billing = study.billing
+    time_of = {}
+    if billing.is_measured(stage):
+        # A millisecond for a budget that is used up: the model is evaluated as it stands.
+        reserve = None if budget_seconds is None else max(0.001, budget_seconds)
+        time_of = {"price": billing.device, "devices": billing.n_devices, "reserve_seconds": reserve}
+    while True:
+        try:
+            return study.ledger.open_attempt(stage.name, charges=billing.charges(stage), **time_of)
+        except CapReached as refused:
+            if not refused.may_fit_later:
+                raise
+        time.sleep(_POLL_SECONDS)
+        reconcile(study)
+
+
+def reconcile(study: Study) -> None:
+    """Settle what dead processes left open in the study's ledger.
+
+    Args:
+      study: the study.
+    """
+    store = study.store
+    study.ledger.reconcile(finished=lambda name: store.is_finished(name) and store.is_ours(name))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from distill_or_annotate.costs import Assumptions, CostError
 from distill_or_annotate.prices import PriceBook, load_book
 
 MODES = ("paper", "fair")
@@ -22,6 +23,7 @@ GIN_KINDS = ("finetune", "capture", "distill", "annotate")
 AXES = ("n_labels", "teacher", "student", "data_seed", "train_seed")
 BUDGETS = ("additional_usd", "total_usd", "n_unlabeled")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_MESH = re.compile(r"\w+-[1-9]\d*")
 
 
 class ScenarioError(ValueError):
@@ -52,6 +54,8 @@ class Scenario:
       max_labels: size of the labelled training data, or None where labels never run out.
       price_book: name of a price book.
       prices: TOML file that holds the book; '' for the shipped ones.
+      mesh: devices of the price book that a fair study is billed for by measured time, such as 'v5e-8'; '' bills its
+        rates, and so does the paper's mode.
       task_gin: gin file of the task, read after each stage's own, so that one set of experiments serves every task.
       task_module: module that registers the task, such as `my_tasks.reviews`; '' for the tasks that come with us.
       teacher_gin: gin file that fine-tunes the teacher.
@@ -61,6 +65,9 @@ class Scenario:
       macros: stage kind -> gin macro -> value, on top of those the pipeline sets.
       teacher_macros: teacher -> stage kind -> gin macro -> value, for the stages of that teacher alone.
       student_macros: student -> stage kind -> gin macro -> value, for the stages of that student alone.
+      assumptions: fields of costs.Assumptions to set, such as {'engineer_is_free': False, 'engineer_hours': 8.0,
+        'engineer_usd_per_hour': 60.0}; those of the mode stand for the others. What counts is added on top of each
+        budget (Cell.on_top_usd).
       notes: what a reader of the report must know, one sentence each.
       force: distill even from a teacher that is not above every floor and above the student on dev.
     """
@@ -81,6 +88,7 @@ class Scenario:
     max_labels: int | None = None
     price_book: str = "paper"
     prices: str = ""
+    mesh: str = ""
     task_gin: str = ""
     task_module: str = ""
     teacher_gin: str = ""
@@ -90,6 +98,7 @@ class Scenario:
     macros: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     teacher_macros: Mapping[str, Mapping[str, Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     student_macros: Mapping[str, Mapping[str, Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    assumptions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     force: bool = False
 
@@ -101,6 +110,8 @@ class Scenario:
         if self.task_module and not all(part.isidentifier() for part in self.task_module.split(".")):
             self._refuse("task_module", "a module's dotted name, such as 'my_tasks.reviews'")
         self._check_choice("mode", self.mode, MODES)
+        if not isinstance(self.mesh, str) or (self.mesh and not _MESH.fullmatch(self.mesh)):
+            self._refuse("mesh", "a device of the price book and a count, such as 'v5e-8', or ''")
         for field in (*BUDGETS, "strategies"):
             if isinstance(getattr(self, field), str) or not hasattr(getattr(self, field), "__iter__"):
                 self._refuse(field, "a tuple; write (value,) for a single one")
@@ -113,6 +124,7 @@ class Scenario:
         if isinstance(self.notes, str) or not all(isinstance(note, str) for note in self.notes):
             self._refuse("notes", "a tuple of sentences; write (sentence,) for a single one")
         object.__setattr__(self, "notes", tuple(self.notes))
+        self.assumed()
         for strategy in self.strategies:
             self._check_choice("strategies", strategy, ALL_STRATEGIES)
         if not isinstance(self.force, bool):
@@ -164,6 +176,21 @@ class Scenario:
           FileNotFoundError: there is no such file.
         """
         return load_book(self.price_book, pathlib.Path(self.prices).absolute() if self.prices else None)
+
+    def assumed(self) -> Assumptions:
+        """Returns what is free and what counts: the mode's assumptions with those of the scenario.
+
+        Raises:
+          ScenarioError: an unknown assumption, or a value out of range.
+        """
+        try:
+            return Assumptions.for_mode(self.mode, **self.assumptions)
+        except CostError as error:
+            raise ScenarioError(f"Scenario.assumptions: {error}") from error
+
+    def remarks(self) -> list[str]:
+        """Returns what a reader of the report must know: the notes, and one sentence for each assumption."""
+        return [*self.notes, *self.assumed().sentences()]
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the scenario as JSON-ready values."""

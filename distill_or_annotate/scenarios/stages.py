@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -213,6 +214,9 @@ class _Expansion:
             "macros": macros,
             **determines,
         }
+        if scenario.mesh and scenario.mode == "fair" and charges:
+            # Measured time ends the training there, so dollars and devices determine the model.
+            everything["budget"] = [scenario.mesh, math.fsum(count * cost.usd for _, count, cost in charges)]
         name = f"{kind}-{_digest(everything)}"
         if name in self.by_name:
             self.by_name[name] = merged(self.by_name[name], serves)

@@ -1,0 +1,71 @@
+"""What stands before a run's first stage: the process's environment, and a folder that is free for this study."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distill_or_annotate.tasks.spec import TaskSpec
+
+
+def prepare_environment() -> None:
+    """Before JAX and TensorFlow start: quiet logs, compiled programs kept across stages and runs."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from distill_or_annotate.interop.shipped import cache_dir
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def claim(run_dir: Path, scenario: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+    """Refuse a folder that holds a run of another scenario or on other data: it would mix two studies.
+
+    Args:
+      run_dir: the run's folder.
+      scenario: the scenario's fields.
+      hashes: name -> SHA-256 of each split's rows.
+
+    Raises:
+      ValueError: naming what differs.
+    """
+    path = run_dir / "manifest.json"
+    if not path.exists():
+        return
+    content = json.loads(path.read_text(encoding="utf-8"))
+    before = content["scenario"]
+    now = json.loads(json.dumps(scenario))
+    # A run that a gate stopped goes on by force, and the other way round.
+    changed = sorted(name for name in {*before, *now} - {"force"} if before.get(name) != now.get(name))
+    if changed:
+        raise ValueError(
+            f"{run_dir} holds a run of another scenario (differs in {', '.join(changed)}). "
+            "Fix: give --run-dir a new folder, or remove that one."
+        )
+    # A stage's name knows its settings, not its data: finished stages would be taken over as they are.
+    other = sorted(name for name, value in hashes.items() if content["data"].get(name, value) != value)
+    if other:
+        raise ValueError(
+            f"{run_dir} holds a run on other data ({', '.join(other)} changed since). "
+            "Fix: give --run-dir a new folder, or restore the data (DOA_DATA_DIR)."
+        )
+
+
+def data_hashes(spec: TaskSpec) -> dict[str, str]:
+    """SHA-256 of each split's rows, and of what the task makes of them: neither is in a stage's name.
+
+    Args:
+      spec: the task.
+    """
+    from distill_or_annotate.preprocess.text import content_hash
+
+    hashes = {
+        f"{spec.name}/{split}": content_hash((f"{row['source']}\t{row['target']}" for row in spec.rows(split)), 64)
+        for split in spec.available_splits()
+    }
+    settings = (spec.version, spec.prefix, spec.metric, spec.mode, spec.input_tokens, spec.target_tokens)
+    return hashes | {f"{spec.name} settings": content_hash((*settings, *spec.labels), 64)}

@@ -19,6 +19,12 @@ class _Command(NamedTuple):
 # Each module offers `add_arguments(parser)`, `run(args) -> exit status` and `EXAMPLE`.
 _COMMANDS = {
     "run": _Command("distill_or_annotate.pipeline.command", "run a scenario: spend its dollars, train, report"),
+    "list": _Command(
+        "distill_or_annotate.pipeline.list_command", "the packaged scenarios: data, hours, dollars, scores"
+    ),
+    "show": _Command(
+        "distill_or_annotate.pipeline.show_command", "explain a scenario: cells, costs, what a result would mean"
+    ),
     "report": _Command("distill_or_annotate.reports.command", "rebuild the report of a run from its files"),
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
     "prices": _Command("distill_or_annotate.prices.command", "the prices at hand, how old, and where they come from"),

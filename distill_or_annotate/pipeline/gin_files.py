@@ -69,6 +69,15 @@ def find(name: str) -> Path | None:
     return next((path for folder in search_paths() if (path := Path(folder) / name).is_file()), None)
 
 
+def find_folder(name: str) -> Path | None:
+    """The folder of this name in the first of `search_paths` that holds it; None where none does.
+
+    Args:
+      name: a path, absolute or relative to one of the folders.
+    """
+    return next((path for folder in search_paths() if (path := Path(folder) / name).is_dir()), None)
+
+
 def locate(name: str) -> Path:
     """The file that a name means: a path, or the bare name of a packaged experiment.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from distill_or_annotate.pipeline.gin_files import find, forms, locate, search_paths
 from distill_or_annotate.prices import PriceBook, load_book
 from distill_or_annotate.scenarios import Scenario
+from distill_or_annotate.scenarios.scenario import GIN_KINDS
 
 if TYPE_CHECKING:
     from distill_or_annotate.tasks.spec import TaskSpec
@@ -83,6 +84,28 @@ def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
     return scenario, text
 
 
+def form_and_task(name: str, overrides: Sequence[str] = ()) -> tuple[str, str] | None:
+    """The macros FORM and TASK of a scenario; None where it has no forms.
+
+    Args:
+      name: as `read` takes it.
+      overrides: as `read` takes them.
+    """
+    macros = {key: value for key, value in map(_override, overrides) if key not in _FIELDS}
+    with _parsed(name, macros) as suffix:
+        return tuple(_values("FORM", "TASK").values()) if suffix else None
+
+
+def gin_files_of(scenario: Scenario) -> list[str]:
+    """The gin files of a scenario's stages, each once; what is in them is in the stages' names.
+
+    Args:
+      scenario: the study.
+    """
+    used = [scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)]
+    return list(dict.fromkeys(name for name in used if name))
+
+
 def unread_macros(name: str, macros: Mapping[str, Any]) -> list[str]:
     """Macros that a scenario's file or its form binds and nothing reads: most often a misspelt name.
 
@@ -129,6 +152,9 @@ def _parsed(name: str, macros: Mapping[str, Any]) -> Iterator[str]:
             f"{name} cannot be read as a scenario: {str(error).strip()}\n"
             "Fix: mend the line named above. A T5X experiment is run with `python -m t5x.train --gin_file=...`."
         ) from error
+    except ValueError as error:
+        # What gin adds to a message of ours names an address in memory.
+        raise ValueError(str(error).split("\n  In call to configurable")[0]) from error
     finally:
         gin.clear_config()
 

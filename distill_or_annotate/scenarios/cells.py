@@ -13,7 +13,13 @@ What a strategy does with the additional dollars, on top of N labels at hand:
 import dataclasses
 from typing import Any
 
-from distill_or_annotate.costs import Cost, gpu_hours_for, labels_bought, unlabeled_affordable
+from distill_or_annotate.costs import (
+    Cost,
+    gpu_hours_for,
+    labels_bought,
+    on_top,
+    unlabeled_affordable,
+)
 from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios import model_sizes
 from distill_or_annotate.scenarios.llm_labels import llm_label
@@ -43,6 +49,8 @@ class Cell:
       capped_by_pool: whether the dollars would have bought more examples or labels than there are.
       provenance: the least certain price the cell rests on.
       n_llm_labels: labels bought from a language model.
+      on_top_usd: what the study's assumptions count on top of the budget: an engineer's time, the pre-trained models,
+        the fine-tuning of the student on labels; no strategy pays for it out of additional_usd.
     """
 
     strategy: str
@@ -58,6 +66,7 @@ class Cell:
     capped_by_pool: bool
     provenance: str
     n_llm_labels: int = 0
+    on_top_usd: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the cell as JSON-ready values."""
@@ -75,7 +84,8 @@ def cells(scenario: Scenario, book: PriceBook | None = None) -> list[Cell]:
       PriceBookError: the book does not price the task.
     """
     book = book or scenario.book()
-    return [cell for strategy in scenario.strategies for cell in _row(scenario, book, strategy)]
+    found = [cell for strategy in scenario.strategies for cell in _row(scenario, book, strategy)]
+    return [dataclasses.replace(cell, on_top_usd=_on_top_usd(scenario, book, cell)) for cell in found]
 
 
 def teacher_cell(scenario: Scenario, book: PriceBook | None = None) -> Cell:
@@ -118,6 +128,16 @@ def distilling_costs(scenario: Scenario, book: PriceBook, strategy: str) -> tupl
         return model_sizes.finetune_cost(book, scenario.task, scenario.n_labels, teacher), rate
     # The student's fine-tuning is free; its date and entry are the rate's, on which alone the price rests.
     return dataclasses.replace(rate, usd=0.0), rate
+
+
+def _on_top_usd(scenario: Scenario, book: PriceBook, cell: Cell) -> float:
+    if not cell.affordable:
+        return 0.0
+    n_labels = cell.n_llm_labels + (0 if cell.strategy == "llm_annotate" else cell.n_labels)
+    # A student whose size nobody knows counts as the priced one.
+    student = scenario.student if scenario.student in model_sizes.PARAMETERS else "t5_1_1_small"
+    strategy = "annotate" if cell.strategy == "general_distill" else cell.strategy
+    return round(on_top(scenario.assumed(), book, scenario.task, strategy, n_labels, student).usd, 4)
 
 
 def _row(scenario: Scenario, book: PriceBook, strategy: str) -> list[Cell]:

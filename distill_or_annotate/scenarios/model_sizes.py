@@ -15,18 +15,11 @@ import dataclasses
 from distill_or_annotate.costs import Cost
 from distill_or_annotate.costs import distill_cost_per_1k as priced_distill_per_1k
 from distill_or_annotate.costs import finetune_cost as priced_finetune
+from distill_or_annotate.costs.student import PARAMETERS as T5_PARAMETERS
 from distill_or_annotate.prices import PriceBook
 
-# Parameters of the T5 v1.1 checkpoints, and of the mini models with the vocabulary of `mini`.
-PARAMETERS = {
-    "t5_1_1_small": 76_961_152,
-    "t5_1_1_base": 247_577_856,
-    "t5_1_1_large": 783_150_080,
-    "t5_1_1_xl": 2_849_757_184,
-    "t5_1_1_xxl": 11_135_332_352,
-    "mini_student": 328_576,
-    "mini_teacher": 2_789_120,
-}
+# The mini models have these with the vocabulary of `mini`.
+PARAMETERS = {**T5_PARAMETERS, "mini_student": 328_576, "mini_teacher": 2_789_120}
 _PRICED_PAIRS = (("t5_1_1_xxl", "t5_1_1_small"), ("mini_teacher", "mini_student"))
 
 

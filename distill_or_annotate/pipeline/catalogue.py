@@ -1,0 +1,260 @@
+"""The packaged scenarios, each with what it asks for: data, device-hours, dollars, and the scores to expect."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill_or_annotate import paper
+from distill_or_annotate.pipeline import gin_files, study
+from distill_or_annotate.preprocess import built, rows
+from distill_or_annotate.prices import PriceBook
+from distill_or_annotate.scenarios import PLANNED_STRATEGIES, Scenario, Stage, all_cells, expand_all
+from distill_or_annotate.scenarios.expected import published_scores
+
+# What the forms serve; a user's own forms are run, but not listed.
+FORMS = {"xxl": paper.task_names(), "mini": ("mini", "wlp")}
+_SHOWN_TASKS = {"xxl": ("wlp",), "mini": ("mini", "wlp")}
+# Seconds of a stage with mini models on two cores (docs/results.md); they vary by half with the machine and its load.
+_MINI_SECONDS = {"finetune": 70, "capture": 30, "annotate": 30, "distill": 45, "evaluate": 3}
+_HEADER = re.compile(r"(?:#.*\n)+")
+_ENTRY = re.compile(r"^(Question|A result means|Command|Forms|Expected|Needs): ", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A scenario as the list shows it.
+
+    Attributes:
+      name: bare name, as `doa run` takes it.
+      form: xxl | mini | '' for a scenario without forms.
+      task: the macro TASK, or the scenario's task.
+      about: what the file's header says: title, question, a_result_means.
+      command: what runs it.
+      scenario: the scenario.
+      book: its prices.
+      stages: its stages.
+    """
+
+    name: str
+    form: str
+    task: str
+    about: Mapping[str, str]
+    command: str
+    scenario: Scenario
+    book: PriceBook
+    stages: tuple[Stage, ...]
+
+    @property
+    def planned_only(self) -> tuple[str, ...]:
+        """Strategies of it that do not run yet."""
+        return tuple(name for name in self.scenario.strategies if name in PLANNED_STRATEGIES)
+
+    def usd_by_kind(self) -> dict[str, float]:
+        """Returns the scenario dollars of its purchases (label, api, device), each thing bought once."""
+        found = {"label": self._labels() * self.book.label(self.scenario.task).usd, "api": 0.0, "device": 0.0}
+        for stage in self.stages:
+            for charge in stage.charges:
+                found[charge.kind] += charge.quantity * charge.unit_price_usd
+        return {kind: round(usd, 2) for kind, usd in found.items()}
+
+    def _labels(self) -> int:
+        """Labels of all shuffles together; a position that several stages name is bought once."""
+        bought: dict[int, set[int]] = {}
+        for stage in self.stages:
+            if stage.kind == "label":
+                span = range(stage.first_label, stage.first_label + stage.n_labels)
+                bought.setdefault(stage.data_seed, set()).update(span)
+        return sum(map(len, bought.values()))
+
+    def is_estimated(self) -> bool:
+        """Returns whether any of the dollars rest on an estimate."""
+        return any(charge.source == "estimated" for stage in self.stages for charge in stage.charges)
+
+    def device_hours(self) -> tuple[float, str]:
+        """Returns hours of device time and what they are hours of."""
+        if all(model.startswith("mini_") for model in self.scenario.values("teacher")):
+            seconds = sum(_MINI_SECONDS.get(stage.kind, 0) for stage in self.stages)
+            return round(seconds / 3600, 2), "hours of two CPU cores, from earlier runs"
+        return round(self.usd_by_kind()["device"] / self.book.gpu_hour().usd, 1), "A40 GPU-hours, from the prices"
+
+    def published(self) -> list[dict[str, Any]]:
+        """Returns the paper's scores for it; of a scaled study those of the paper's study that it stands for."""
+        return published_scores(self.name, self.book.base_task or self.scenario.task)
+
+    def ours(self) -> list[dict[str, Any]]:
+        """Returns our rows, where docs/results/ of the checkout holds this study's results.jsonl."""
+        folder = gin_files.home() / "docs" / "results" / self.scenario.name
+        path = folder / "results.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the entry as JSON-ready values."""
+        hours, unit = self.device_hours()
+        usd = self.usd_by_kind()
+        needs, missing = data_of(self)
+        fields = ("strategy", "n_labels", "n_unlabeled", "additional_usd", "data_seed", "train_seed", "score", "stderr")
+        return {
+            "name": self.name,
+            "form": self.form,
+            "task": self.task,
+            "title": self.about["title"],
+            "command": self.command,
+            "runnable": not self.planned_only,
+            "planned_only": list(self.planned_only),
+            "data": {"needs": needs, "missing": missing, "here": not missing},
+            "cells": len(all_cells(self.scenario, self.book)),
+            "stages": len(self.stages),
+            "device_hours": hours,
+            "device_hours_unit": unit,
+            "scenario_usd": round(sum(usd.values()), 2),
+            "scenario_usd_by_kind": usd,
+            "estimated": self.is_estimated(),
+            "price_book": self.book.name,
+            "scaled": self.book.is_scaled,
+            "expected": {
+                "published": self.published(),
+                "published_task": self.book.base_task or self.scenario.task,
+                "ours": [{field: row.get(field) for field in fields} for row in self.ours()],
+            },
+        }
+
+
+def entries(form: str | None = None, task: str | None = None) -> Iterator[Listed]:
+    """The packaged scenarios: tables and figures in their forms first, then the others.
+
+    Args:
+      form: one form only; None for all.
+      task: one task only; None for WLP in xxl form and both tasks in mini form.
+
+    Yields:
+      One entry for each form and task of a scenario.
+
+    Raises:
+      ValueError: no such form, or no form that serves the task.
+    """
+    if form is not None and form not in FORMS:
+        raise ValueError(f"--form: received {form!r}; allowed: {', '.join(FORMS)}.")
+    pairs = [
+        (name, served)
+        for name, tasks in FORMS.items()
+        for served in tasks
+        if form in (None, name) and (served == task or (task is None and served in _SHOWN_TASKS[name]))
+    ]
+    if not pairs:
+        allowed = sorted({served for name in FORMS if form in (None, name) for served in FORMS[name]})
+        raise ValueError(f"--task: received {task!r}; allowed: {', '.join(allowed)}.")
+    folder = gin_files.home() / "gin" / "experiments"
+    for path in sorted((folder / "paper").glob("*.gin"), key=_number):
+        for name, served in pairs:
+            yield listed(path.stem, {"FORM": name, "TASK": served})
+    if task is None:
+        for path in sorted(folder.glob("*.gin")):
+            if "scenarios.Scenario" in path.read_text(encoding="utf-8"):
+                entry = listed(path.stem)
+                if form is None or entry.scenario.values("teacher")[0].startswith("mini_") == (form == "mini"):
+                    yield entry
+
+
+def listed(name: str, macros: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> Listed:
+    """One scenario with what it asks for.
+
+    Args:
+      name: as `study.read` takes it.
+      macros: FORM and TASK, where it has them.
+      overrides: further `FIELD=VALUE` or `MACRO=VALUE` pairs.
+
+    Raises:
+      ValueError: the file is no scenario, or an override names nothing that it has.
+    """
+    pairs = [*(f"{macro}={value}" for macro, value in (macros or {}).items()), *overrides]
+    scenario, _ = study.read(name, pairs)
+    book = study.prices(scenario)
+    digests = {file: gin_files.digest(file) for file in study.gin_files_of(scenario)}
+    about = header(gin_files.locate(name).read_text(encoding="utf-8"))
+    form, task = (macros["FORM"], macros["TASK"]) if macros else study.form_and_task(name, pairs) or ("", scenario.task)
+    return Listed(
+        name=Path(name).stem,
+        form=form,
+        task=task,
+        about=about,
+        command=" ".join([f"doa run {name}", *(f"--set {pair}" for pair in _spelt(form, task, overrides))]),
+        scenario=scenario,
+        book=book,
+        stages=tuple(expand_all(scenario, book, digests)),
+    )
+
+
+def header(text: str) -> dict[str, str]:
+    """What the comment at the top of a scenario's file says.
+
+    Args:
+      text: the file.
+
+    Returns:
+      title, and question, a_result_means, command, forms, expected, needs where it has them.
+    """
+    match = _HEADER.match(text)
+    lines = "\n".join(line.lstrip("#").strip() for line in (match[0] if match else "").splitlines())
+    parts = _ENTRY.split(lines)
+    found = {"title": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {key.lower().replace(" ", "_"): " ".join(value.split()) for key, value in found.items()}
+
+
+def data_of(entry: Listed) -> tuple[list[str], list[str]]:
+    """What a scenario reads that does not come with us, and what of it is not here.
+
+    Args:
+      entry: the scenario.
+
+    Returns:
+      Both as phrases.
+    """
+    scenario = entry.scenario
+    if scenario.task in ("mini", "mini_cls"):
+        return [], []
+    needs: dict[str, bool] = {}
+    official = scenario.task.removesuffix("_mini")
+    if official in rows.RELEASED_PREFIXES:
+        needs |= _splits(scenario, official)
+    if scenario.task == "wlp_mini":
+        cache = Path(os.environ.get("DOA_CACHE_DIR") or Path.home() / ".cache" / "distill_or_annotate")
+        files = [cache / "pretrained" / "wlp" / f"{model}.safetensors" for model in ("mini_teacher", "mini_student")]
+        needs["mini models of WLP text (make pretrain-wlp)"] = all(path.is_file() for path in files)
+    for model in (*scenario.values("teacher"), *scenario.values("student")):
+        if model.startswith("t5_1_1_"):
+            needs[f"checkpoints/{model}"] = gin_files.find_folder(f"checkpoints/{model}") is not None
+    return list(needs), [name for name, here in needs.items() if not here]
+
+
+def _splits(scenario: Scenario, task: str) -> dict[str, bool]:
+    """The parts of a task's data that a study reads, and whether they lie in DOA_DATA_DIR."""
+    wanted = ["train"]
+    if scenario.task == task:  # the mini study splits one part itself
+        wanted.append("test" if paper.task(task)["test"]["value"] else "validation")
+        wanted += ["unlabeled"] if {"distill", "self_distill"} & set(scenario.strategies) else []
+    try:
+        folder = rows.data_dir()
+        here = {split for split in wanted if rows.find_files(folder, rows.RELEASED_PREFIXES[task], split)}
+        here |= set(built.splits(task))
+    except (OSError, ValueError):
+        here = set()
+    return {f"{task} {split} (DOA_DATA_DIR)": split in here for split in wanted}
+
+
+def _spelt(form: str, task: str, overrides: Sequence[str]) -> list[str]:
+    names = {pair.split("=")[0] for pair in overrides}
+    own = [pair for pair in (f"FORM={form}", f"TASK={task}") if form and pair.split("=")[0] not in names]
+    return [*own, *overrides]
+
+
+def _number(path: Path) -> tuple[str, int]:
+    word, digits = re.fullmatch(r"(\D+)(\d*)", path.stem).groups()
+    return ({"table": "0"}.get(word, word), int(digits or 0))

@@ -22,7 +22,7 @@ from distill_or_annotate.costs import (
 )
 from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios import model_sizes
-from distill_or_annotate.scenarios.llm_labels import llm_label
+from distill_or_annotate.scenarios.llm_labels import llm_label, why_none
 from distill_or_annotate.scenarios.scenario import Scenario
 
 DISTILLING = ("distill", "self_distill")
@@ -216,10 +216,10 @@ def _annotated(scenario: Scenario, book: PriceBook, additional_usd: float) -> di
 
 
 def _labelled_by_llm(scenario: Scenario, book: PriceBook, additional_usd: float) -> dict[str, Any]:
-    price = llm_label(book, scenario.task)
-    nothing = {"capped_by_pool": False, "bought_usd": 0.0, "provenance": "published"}
+    price = llm_label(book, scenario.task, scenario.llm)
+    nothing = {"capped_by_pool": False, "bought_usd": 0.0, "provenance": price.provenance if price else "published"}
     if price is None:
-        return nothing | {"reason": f"the paper prices no language-model label of task {scenario.task}"}
+        return nothing | {"reason": why_none(book, scenario.task, scenario.llm)}
     wanted = labels_bought(additional_usd, price.usd)
     if not wanted:
         return nothing | {"reason": f"${additional_usd:,.2f} buy no language-model label (${price.usd:g} each)"}

@@ -1,37 +1,34 @@
-"""What a label from a language model costs, as the paper has it (Section 5): $0.02 per 1,000 tokens, 32 examples."""
-
-import dataclasses
-import datetime
+"""What a label from a language model costs: the tokens that the paper counted (Section 5) at the book's prices."""
 
 from distill_or_annotate import paper
+from distill_or_annotate.costs import Cost, api_label_cost, api_models
 from distill_or_annotate.prices import PriceBook
 
 
-@dataclasses.dataclass(frozen=True)
-class LlmPrice:
-    """Dollars of one label.
-
-    Attributes:
-      usd: dollars per label.
-      price_entry: where it stands.
-      date: day on which it held.
-    """
-
-    usd: float
-    price_entry: str
-    date: datetime.date
-
-
-def llm_label(book: PriceBook, task: str) -> LlmPrice | None:
-    """Returns the price of a label from the paper's model; None for the tasks that it did not label.
+def llm_label(book: PriceBook, task: str, model: str) -> Cost | None:
+    """Returns the cost of one label; None where the paper counted no tokens or the book does not price the model.
 
     Args:
-      book: the study's prices; a scaled one has the price of its base's task, since only budgets shrink.
+      book: the study's prices; a scaled one has those of its base and of its base's task, since only budgets shrink.
       task: the task.
+      model: name of the language model in the book, such as text-davinci-003.
     """
-    facts = paper.facts()
-    priced = facts["gpt35"].get(book.base_task or task)
-    if not isinstance(priced, dict):
+    counted = paper.facts()["gpt35"].get(book.base_task or task)
+    priced = book.base or book
+    if not isinstance(counted, dict) or model not in api_models(priced):
         return None
-    date = datetime.date.fromisoformat(facts["paper"]["date"])
-    return LlmPrice(priced["usd_per_label"], f"paper:gpt35/{book.base_task or task}", date)
+    return api_label_cost(priced, model, input_tokens=counted["tokens_per_label"], output_tokens=0)
+
+
+def why_none(book: PriceBook, task: str, model: str) -> str:
+    """Returns why there is no such label.
+
+    Args:
+      book: as `llm_label` takes it.
+      task: as `llm_label` takes it.
+      model: as `llm_label` takes it.
+    """
+    models = api_models(book.base or book)
+    if model not in models:
+        return f"book {book.name} prices no labels by {model}; Scenario.llm may be {', '.join(models) or 'none'}"
+    return f"the paper counts no tokens of a language-model label of task {book.base_task or task}"

@@ -48,6 +48,7 @@ class Scenario:
       mode: paper (the paper's algorithm, quirks included) or fair (what an expert would do today).
       teacher: model name of the teacher; one or a tuple.
       student: model name of the student; one or a tuple.
+      llm: the language model that llm_annotate and human_llm_annotate buy labels from, by its name in the price book.
       data_seed: seed of the shuffle that picks the labels; one or a tuple.
       train_seed: seed of training; one or a tuple.
       max_unlabeled: size of the unlabeled pool; what the dollars would buy beyond it is cut and said so.
@@ -82,6 +83,7 @@ class Scenario:
     mode: str = "fair"
     teacher: str | tuple[str, ...] = "mini_teacher"
     student: str | tuple[str, ...] = "mini_student"
+    llm: str = "text-davinci-003"
     data_seed: int | tuple[int, ...] = 0
     train_seed: int | tuple[int, ...] = 0
     max_unlabeled: int = 100_000
@@ -124,6 +126,8 @@ class Scenario:
         if isinstance(self.notes, str) or not all(isinstance(note, str) for note in self.notes):
             self._refuse("notes", "a tuple of sentences; write (sentence,) for a single one")
         object.__setattr__(self, "notes", tuple(self.notes))
+        if not isinstance(self.llm, str) or not self.llm:
+            self._refuse("llm", "the name of a language model in the price book")
         self.assumed()
         for strategy in self.strategies:
             self._check_choice("strategies", strategy, ALL_STRATEGIES)

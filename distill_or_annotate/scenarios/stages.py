@@ -164,7 +164,7 @@ class _Expansion:
         after: tuple[Stage, ...] = (label,)
         charges: tuple = ()
         if strategy in LLM:
-            price = llm_label(self.book, scenario.task)
+            price = llm_label(self.book, scenario.task, scenario.llm)
             charge = Charge(
                 key="",  # _add gives it the stage's name
                 kind="api",
@@ -172,18 +172,19 @@ class _Expansion:
                 unit="label",
                 unit_price_usd=price.usd,
                 book=self.book.name,
-                price_entry=price.price_entry,
+                price_entry=" ".join(price.price_entries),
                 price_date=price.date.isoformat(),
-                source="paper",
+                source=_source(price),
             )
-            bought = {"n_llm_labels": cell.n_llm_labels}
+            bought = {"n_llm_labels": cell.n_llm_labels, "llm": scenario.llm}
             after += (self._add("llm_label", "", (), bought, serves, n_unlabeled=cell.n_llm_labels, charges=(charge,)),)
         elif strategy in DISTILLING:
             _, rate = distilling_costs(scenario, self.book, strategy)
             charges = (("1000 unlabeled examples", cell.n_unlabeled / 1000, rate),)
         elif cell.n_labels > scenario.n_labels:
             after += (self._label(scenario.n_labels, cell.n_labels, serves),)
-        determines = {**counts, "n_llm_labels": cell.n_llm_labels, "train_seed": scenario.train_seed}
+        llm = scenario.llm if strategy in LLM else ""
+        determines = {**counts, "n_llm_labels": cell.n_llm_labels, "llm": llm, "train_seed": scenario.train_seed}
         return self._add(strategy, scenario.student, after, determines, serves, charges=charges, **counts)
 
     def _evaluate(self, subject: Stage) -> Stage:
@@ -276,5 +277,9 @@ def _charge(stage_name: str, book: PriceBook, unit: str, quantity: float, cost: 
         book=book.name,
         price_entry=" ".join(cost.price_entries),
         price_date=cost.date.isoformat(),
-        source="estimated" if cost.provenance in ("estimated", "assumption") else "paper",
+        source=_source(cost),
     )
+
+
+def _source(cost: Cost) -> str:
+    return "estimated" if cost.provenance in ("estimated", "assumption") else "paper"

@@ -202,7 +202,9 @@ def test_language_model_labels_are_bought_at_the_paper_s_price_and_none_where_it
     (charge,) = bought.charges
     assert (charge.kind, charge.quantity * charge.unit_price_usd) == ("api", pytest.approx(4347 * 0.046))
     (cell,) = cells(_scenario(task="fever", strategies=("llm_annotate",), additional_usd=(200,)), BOOK)
-    assert cell.reason == "the paper prices no language-model label of task fever"
+    assert cell.reason == "the paper counts no tokens of a language-model label of task fever"
+    (cell,) = cells(_scenario(llm="gpt-9", strategies=("llm_annotate",), additional_usd=(200,)), BOOK)
+    assert "prices no labels by gpt-9; Scenario.llm may be text-davinci-003" in cell.reason
 
 
 def test_a_student_that_teaches_itself_pays_for_no_teacher():

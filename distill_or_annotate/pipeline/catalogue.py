@@ -22,6 +22,8 @@ FORMS = {"xxl": paper.task_names(), "mini": ("mini", "wlp")}
 _SHOWN_TASKS = {"xxl": ("wlp",), "mini": ("mini", "wlp")}
 # Seconds of a stage with mini models on two cores (docs/results.md); they vary by half with the machine and its load.
 _MINI_SECONDS = {"finetune": 70, "capture": 30, "annotate": 30, "distill": 45, "evaluate": 3}
+# `make bench-mini` runs these over several data seeds.
+_BENCHMARK, _BENCHMARKED = "bench_mini.json", ("quickstart", "quickstart_cls")
 _HEADER = re.compile(r"(?:#.*\n)+")
 _ENTRY = re.compile(r"^(Question|A result means|Command|Forms|Expected|Needs): ", re.MULTILINE)
 
@@ -88,12 +90,25 @@ class Listed:
         return published_scores(self.name, self.book.base_task or self.scenario.task)
 
     def ours(self) -> list[dict[str, Any]]:
-        """Returns our rows, where docs/results/ of the checkout holds this study's results.jsonl."""
-        folder = gin_files.home() / "docs" / "results" / self.scenario.name
-        path = folder / "results.jsonl"
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        """Returns our rows, where docs/results/ of the checkout holds this study's results.jsonl or benchmark."""
+        folder = gin_files.home() / "docs" / "results"
+        path = folder / self.scenario.name / "results.jsonl"
+        if path.is_file():
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        benchmark = folder / _BENCHMARK
+        return self._benchmarked(benchmark) if self.name in _BENCHMARKED and benchmark.is_file() else []
+
+    def _benchmarked(self, path: Path) -> list[dict[str, Any]]:
+        """Rows of the benchmark over the quickstart's studies, one for each cell and data seed."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        measured = content["tasks"][self.scenario.task]["cells"]
+        found = []
+        for single, cell in all_cells(self.scenario, self.book):
+            scores = measured.get(f"{cell.strategy} +${cell.additional_usd:g}", {"scores": []})["scores"]
+            for seed, score in zip(content["seeds"], scores, strict=False):
+                models = {"teacher": single.teacher, "student": single.student, "data_seed": seed, "train_seed": 0}
+                found.append({**cell.as_dict(), **models, "score": score})
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the entry as JSON-ready values."""

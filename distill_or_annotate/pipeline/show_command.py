@@ -171,14 +171,13 @@ def _score(scores: list[float]) -> str:
 def _notes(entry: Listed, content: dict[str, Any]) -> Iterable[str]:
     published = content["expected"]["published"]
     if entry.book.is_scaled:
-        yield (
-            f"Dollars are scaled: the paper's {entry.book.base_task} study at {entry.book.scale:g} of its N, U and "
-            "dollars. Column paper is that study's, with T5 XXL and Small; not what these models should score."
-        )
+        study = f"the paper's {entry.book.base_task} study at {entry.book.scale:g} of its N, U and dollars"
+        column = " Column paper is that study's, of T5 XXL and Small; not what these models should score."
+        yield f"Dollars are scaled: {study}.{column if published else ''}"
     teachers = [f"{row['score']} at N = {row['n_labels']:,}" for row in published if row["strategy"] == "teacher"]
     if teachers:
         yield f"The paper's teacher: {', '.join(dict.fromkeys(teachers))}."
-    if not published:
+    if entry.form and not published:
         yield "The paper publishes no scores in numbers here."
     yield from entry.scenario.remarks()
 

@@ -91,6 +91,14 @@ def test_scores_of_ours_are_read_where_they_lie(tmp_path, monkeypatch, capsys):
     assert line.split()[-2:] == ["40.7", "12.3"]
 
 
+def test_the_quickstart_s_scores_are_those_of_its_benchmark(listing):
+    (row,) = [row for row in listing if row["name"] == "quickstart"]
+    ours = [found for found in row["expected"]["ours"] if found["strategy"] == "distill"]
+    measured = json.loads((_ROOT / "docs/results/bench_mini.json").read_text())["tasks"]["mini"]["cells"]
+    scores = [found["score"] for found in ours if found["additional_usd"] == 20]
+    assert scores == measured["distill +$20"]["scores"] and len({found["data_seed"] for found in ours}) == len(scores)
+
+
 def test_show_explains_a_scenario_with_its_cells_and_the_published_numbers(capsys):
     assert cli.main(["show", "table2", "--set", "FORM=xxl", "--set", "TASK=wlp"]) == 0
     printed = capsys.readouterr().out

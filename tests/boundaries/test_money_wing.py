@@ -10,7 +10,7 @@ import pytest
 import distill_or_annotate
 
 ROOT = pathlib.Path(distill_or_annotate.__file__).parent
-ROOMS = ("paper", "prices", "costs", "ledger", "scenarios", "planning", "reports")
+ROOMS = ("paper", "prices", "costs", "ledger", "scenarios", "planning", "statistics", "reports")
 FORBIDDEN = ("jax", "jaxlib", "tensorflow", "seqio", "flax", "gin", "t5x", "orbax", "optax")
 # Plotting and terminal tables are imported inside the functions that draw: `doa cost --json` needs neither.
 LATE = ("matplotlib", "rich")

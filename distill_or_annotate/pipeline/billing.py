@@ -51,13 +51,13 @@ class Billing:
         return () if self.is_measured(stage) else stage.charges
 
     def planned_usd(self, stage: Stage) -> float:
-        """Dollars of the stage as planned: its labels at their price, or what the book's rates say.
+        """Dollars of the stage as planned: the labels that it is the first to buy, or what the book's rates say.
 
         Args:
           stage: the stage.
         """
         if stage.kind == "label":
-            return stage.n_labels * self.book.label(stage.task).usd
+            return stage.n_new_labels * self.book.label(stage.task).usd
         return math.fsum(charge.usd for charge in stage.charges)
 
     def budget_seconds(

@@ -59,20 +59,12 @@ class Listed:
 
     def usd_by_kind(self) -> dict[str, float]:
         """Returns the scenario dollars of its purchases (label, api, device), each thing bought once."""
-        found = {"label": self._labels() * self.book.label(self.scenario.task).usd, "api": 0.0, "device": 0.0}
+        n_labels = sum(stage.n_new_labels for stage in self.stages)
+        found = {"label": n_labels * self.book.label(self.scenario.task).usd, "api": 0.0, "device": 0.0}
         for stage in self.stages:
             for charge in stage.charges:
                 found[charge.kind] += charge.quantity * charge.unit_price_usd
         return {kind: round(usd, 2) for kind, usd in found.items()}
-
-    def _labels(self) -> int:
-        """Labels of all shuffles together; a position that several stages name is bought once."""
-        bought: dict[int, set[int]] = {}
-        for stage in self.stages:
-            if stage.kind == "label":
-                span = range(stage.first_label, stage.first_label + stage.n_labels)
-                bought.setdefault(stage.data_seed, set()).update(span)
-        return sum(map(len, bought.values()))
 
     def is_estimated(self) -> bool:
         """Returns whether any of the dollars rest on an estimate."""

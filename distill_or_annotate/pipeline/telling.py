@@ -34,9 +34,10 @@ def print_plan(study: Study, console: Console) -> None:
         if command:
             console.print("    " + command.command(), markup=False, highlight=False, soft_wrap=True)
     book = study.billing.book.name
+    and_api = " and API labels" if any(charge.kind == "api" for s in study.stages for charge in s.charges) else ""
     lines = [
         f"{len(study.stages)} stages, {n_finished} of them finished. Scenario dollars of book {book}: "
-        f"{usd_text(plan['labels_usd'])} labels + {usd_text(plan['devices_usd'])} devices = "
+        f"{usd_text(plan['labels_usd'])} labels + {usd_text(plan['devices_usd'])} devices{and_api} = "
         f"{usd_text(plan['total_usd'])}."
     ]
     if study.billing.device is not None:

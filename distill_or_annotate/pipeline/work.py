@@ -122,5 +122,9 @@ def title(stage: Stage) -> str:
         return f"capture: {stage.model} labels {stage.n_unlabeled} sentences"
     if stage.kind == "distill":
         return f"distill: {stage.model} on {stage.n_unlabeled} unlabeled and {stage.n_labels} gold"
+    if stage.kind == "llm_label":
+        return f"llm_label: {stage.n_unlabeled} labels from a language model"
+    if stage.kind != "evaluate":
+        return f"{stage.kind}: {stage.model} on {stage.n_labels} labels (planned)"
     strategy, usd = stage.serves[0][:2]
     return f"evaluate: {stage.model}, {strategy} +${usd:g}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios.cells import Cell, cells
 from distill_or_annotate.scenarios.scenario import AXES, PLANNED_STRATEGIES, Scenario, ScenarioError
-from distill_or_annotate.scenarios.stages import Stage, expand, merged
+from distill_or_annotate.scenarios.stages import Stage, expand, merged, with_new_labels
 
 
 def singles(scenario: Scenario) -> list[Scenario]:
@@ -58,7 +58,7 @@ def expand_all(
     for single in singles(scenario):
         for stage in expand(single, book, gin_digests):
             by_name[stage.name] = merged(by_name.get(stage.name, stage), stage.serves)
-    return _with_one_capture_a_teacher(list(by_name.values()))
+    return with_new_labels(_with_one_capture_a_teacher(list(by_name.values())))
 
 
 def check_runnable(scenario: Scenario) -> None:

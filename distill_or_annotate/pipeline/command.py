@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill_or_annotate.quiet import import_quietly
-from distill_or_annotate.scenarios.scenario import GIN_KINDS
+from distill_or_annotate.scenarios.scenario import GIN_KINDS, STAGE_KINDS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,12 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a scenario to its report; print the table, and the report's path as the last line."""
-    from distill_or_annotate.pipeline import gin_files
+    from distill_or_annotate.pipeline import deadline, gin_files
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs: received {args.jobs}; it must be at least 1.")
     with gin_files.user_files(gin_files.locate(args.scenario)):
-        return _run(args)
+        status = _run(args)
+    if deadline.has_ended_work():
+        # Threads of XLA and TensorFlow that were left at work crash when the interpreter takes itself down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -139,11 +145,14 @@ def _study(args: argparse.Namespace) -> tuple[Study, str]:
 
     scenario, gin_text = study.read(args.scenario, [*args.set, *(["force=True"] if args.force else [])])
     run_dir = args.run_dir or Path("runs") / scenario.name
+    folder = stages_folder(run_dir, args.stages_dir)
+    # Named from here on: a scheduler's job does not see this process's environment.
+    args.stages_dir = None if folder == run_dir / "stages" else folder
     book = study.prices(scenario)
     stages = expand_all(scenario, book, {name: gin_files.digest(name) for name in _gin_files_of(scenario)})
     ledger = Ledger(run_dir / "ledger.jsonl", max_usd=args.max_usd)
-    store = Store(stages_folder(run_dir, args.stages_dir), ledger.path)
-    return Study(scenario, stages, billing_of(scenario, book), ledger, store, run_dir), gin_text
+    billing = billing_of(scenario, book)
+    return Study(scenario, stages, billing, ledger, Store(folder, ledger.path), run_dir), gin_text
 
 
 def _gin_files_of(scenario: Any) -> list[str]:
@@ -177,8 +186,11 @@ def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, conso
         if elsewhere:
             from distill_or_annotate.pipeline import workflow
 
-            failures = workflow.hand_over(study, _words(args), args.jobs or 1, args.executor, args.workflow_args)
-        outcome = runner.run(study, console, start=not elsewhere)
+            # What is finished or bought needs no job.
+            reached = runner.run(study, console, start=("label",)).reached
+            words = _words(args)
+            failures = workflow.hand_over(study, reached, words, args.jobs or 1, args.executor, args.workflow_args)
+        outcome = runner.run(study, console, start=("label",) if elsewhere else STAGE_KINDS)
     except (gates.GateError, work.StageError) as error:
         if os.environ.get("DOA_DEBUG"):
             raise

@@ -21,6 +21,9 @@ class ReserveReached(BaseException):
     """The reserve of the running stage is used up: an end like KeyboardInterrupt, which no library may catch."""
 
 
+_ended: list[Deadline] = []
+
+
 class Deadline:
     """Ends the work of a `with` block in the main thread; a block that ended so raises `ReserveReached`.
 
@@ -55,12 +58,21 @@ class Deadline:
 
     def _terminated(self, *_: Any) -> None:
         if self.reached:
-            raise ReserveReached
+            self._end()
         raise SystemExit(TERMINATED_STATUS)
 
     def _alarm(self, *_: Any) -> None:
         if self.reached:
-            raise ReserveReached
+            self._end()
         self.reached = True
         signal.setitimer(signal.ITIMER_REAL, max(0.001, self._saving_seconds))
         signal.raise_signal(signal.SIGTERM)
+
+    def _end(self) -> None:
+        _ended.append(self)
+        raise ReserveReached
+
+
+def has_ended_work() -> bool:
+    """Whether work was ended where it stood in this process: XLA and TensorFlow may have threads left at it."""
+    return bool(_ended)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, ReserveReac
 from distill_or_annotate.pipeline.locks import folder_lock
 from distill_or_annotate.pipeline.progress import StudyProgress
 from distill_or_annotate.pipeline.store import Store
-from distill_or_annotate.scenarios import Scenario, Stage
+from distill_or_annotate.scenarios import STAGE_KINDS, Scenario, Stage
 
 # How often a stage that waits for others to give their reserves back looks again.
 _POLL_SECONDS = 1.0
@@ -82,13 +82,13 @@ class Outcome:
         return not (self.refused or self.stopped or self.waiting)
 
 
-def run(study: Study, console: Console, *, start: bool = True) -> Outcome:
+def run(study: Study, console: Console, *, start: Collection[str] = STAGE_KINDS) -> Outcome:
     """Run every stage that is not finished and fits the cap, and write `results.jsonl`.
 
     Args:
       study: the study; the caller holds its run folder's lock.
       console: receives progress.
-      start: whether to start stages; without it those that are finished are paid for, and no more.
+      start: kinds of stages to start; those of other kinds are paid for where they are finished, and no more.
 
     Returns:
       What was reached, and what was not and why.
@@ -99,8 +99,8 @@ def run(study: Study, console: Console, *, start: bool = True) -> Outcome:
     """
     reconcile(study)
     outcome = Outcome()
-    unfinished = [stage for stage in study.stages if not study.store.is_finished(stage.name)]
-    if start and any(stage.kind == "distill" for stage in unfinished):
+    unfinished = {stage.kind for stage in study.stages if not study.store.is_finished(stage.name)}
+    if "distill" in unfinished and "distill" in start:
         gates.check_vocabulary(study.stages, study.store.folder)
     with StudyProgress(console, study.stages, study.billing, study.store) as progress:
         for stage in study.stages:
@@ -108,7 +108,7 @@ def run(study: Study, console: Console, *, start: bool = True) -> Outcome:
                 outcome.waiting.append(stage.name)
                 continue
             try:
-                if not study.store.is_finished(stage.name) and not start:
+                if stage.kind not in start and not study.store.is_finished(stage.name):
                     study.ledger.check(stage.name, study.billing.charges(stage))
                     outcome.waiting.append(stage.name)
                     continue

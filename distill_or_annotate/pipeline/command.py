@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from distill_or_annotate.pipeline.runner import Outcome, Study
 
 EXAMPLE = "doa run gin/experiments/quickstart.gin --run-dir runs/quickstart --max-usd 150"
-# Distinct from 1 (work that failed) and 2 (input that cannot be used): the same command with a higher cap goes on.
-CAP_STATUS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -181,7 +179,7 @@ def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, conso
     from distill_or_annotate.pipeline import gates, manifest, runner, telling, work
 
     manifest.write_json(study.run_dir / "manifest.json", content)
-    elsewhere, failures = args.jobs is not None or args.executor is not None, ""
+    elsewhere, failures, at_cap = args.jobs is not None or args.executor is not None, "", ()
     try:
         if elsewhere:
             from distill_or_annotate.pipeline import workflow
@@ -189,8 +187,10 @@ def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, conso
             # What is finished or bought needs no job.
             reached = runner.run(study, console, start=("label",)).reached
             words = _words(args)
-            failures = workflow.hand_over(study, reached, words, args.jobs or 1, args.executor, args.workflow_args)
+            handed = workflow.hand_over(study, reached, words, args.jobs or 1, args.executor, args.workflow_args)
+            failures, at_cap = handed.failures, handed.at_cap
         outcome = runner.run(study, console, start=("label",) if elsewhere else STAGE_KINDS)
+        outcome.note_stopped(at_cap)
     except (gates.GateError, work.StageError) as error:
         if os.environ.get("DOA_DEBUG"):
             raise
@@ -208,7 +208,7 @@ def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, conso
 
 
 def _status(study: Study, outcome: Outcome, failures: str, command: str, console: Console) -> int:
-    from distill_or_annotate.pipeline import telling
+    from distill_or_annotate.pipeline import runner, telling
 
     if outcome.is_whole:
         return 0
@@ -216,7 +216,7 @@ def _status(study: Study, outcome: Outcome, failures: str, command: str, console
         _say(console, failures)
     if study.ledger.max_usd is not None and (outcome.refused or outcome.stopped):
         _say(console, telling.stopped_short(study, outcome, command))
-        return 1 if failures else CAP_STATUS
+        return 1 if failures else runner.CAP_STATUS
     return 1
 
 

@@ -28,6 +28,8 @@ from distill_or_annotate.pipeline.progress import StudyProgress
 from distill_or_annotate.pipeline.store import Store
 from distill_or_annotate.scenarios import STAGE_KINDS, Scenario, Stage
 
+# Distinct from 1 (work that failed) and 2 (input that cannot be used): the same command with a higher cap goes on.
+CAP_STATUS = 3
 # How often a stage that waits for others to give their reserves back looks again.
 _POLL_SECONDS = 1.0
 
@@ -75,6 +77,16 @@ class Outcome:
     refused: dict[str, CapReached] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+
+    def note_stopped(self, names: Collection[str]) -> None:
+        """Notes stages that other processes stopped at their reserve.
+
+        Args:
+          names: those that ended at the cap; the refused ones among them are known.
+        """
+        stopped = [name for name in self.waiting if name in names]
+        self.waiting = [name for name in self.waiting if name not in stopped]
+        self.stopped += stopped
 
     @property
     def is_whole(self) -> bool:

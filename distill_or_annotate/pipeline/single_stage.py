@@ -14,8 +14,6 @@ from distill_or_annotate.pipeline.progress import StudyProgress
 from distill_or_annotate.pipeline.runner import Study
 from distill_or_annotate.scenarios import Stage
 
-_CAP_STATUS = 3
-
 
 def find(study: Study, name: str) -> Stage:
     """The stage of a name.
@@ -59,9 +57,9 @@ def run(study: Study, stage: Stage, console: Console, command: str) -> int:
         with StudyProgress(console, [stage], study.billing, study.store) as progress:
             runner.run_stage(study, stage, progress)
     except CapReached as refused:
-        text, status = str(refused), _CAP_STATUS
+        text, status = str(refused), runner.CAP_STATUS
     except ReserveReached:
-        text, status = f"stage {stage.name} stopped at its reserve, its checkpoint saved.", _CAP_STATUS
+        text, status = f"stage {stage.name} stopped at its reserve, its checkpoint saved.", runner.CAP_STATUS
     except (gates.GateError, work.StageError) as error:
         if os.environ.get("DOA_DEBUG"):
             raise

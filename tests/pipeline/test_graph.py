@@ -139,7 +139,7 @@ def test_rules_name_the_command_with_its_cap_from_the_folder_it_was_given_in(stu
     rules = [line for line in text.splitlines() if line.startswith("    shell: ")]
     assert len(rules) == len(study.stages)
     shell = ast.literal_eval(rules[0].removeprefix("    shell: ")).replace("{{", "{").replace("}}", "}")
-    assert "cd '/home/a b' && doa run 'my {study}.gin' --max-usd 5.0 --stage label-" in shell
+    assert "cd '/home/a b'; doa run 'my {study}.gin' --max-usd 5.0 --stage label-" in shell
     local = next(line for line in text.splitlines() if line.startswith("localrules: "))
     assert "label_" in local and "evaluate_" in local and "finetune_" not in local
 
@@ -161,4 +161,6 @@ def test_a_graph_that_is_done_starts_no_snakemake(study, monkeypatch):
     from distill_or_annotate.pipeline.workflow import handing
 
     monkeypatch.setattr(handing.subprocess, "run", lambda *_, **__: pytest.fail("nothing is left to run"))
-    assert workflow.hand_over(study, [stage.name for stage in study.stages], ["doa", "run"], 2, None) == ""
+    assert (
+        workflow.hand_over(study, [stage.name for stage in study.stages], ["doa", "run"], 2, None) == workflow.Handed()
+    )

@@ -161,3 +161,31 @@ def _labels(stage: Path) -> int:
 
 def _size(tree) -> int:
     return sum(_size(child) if isinstance(child, dict) else child.size for child in tree.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_low_cap_stops_a_run_that_keeps_what_it_has_and_a_higher_one_goes_on(killed, tmp_path):
+    """Over the stages of the killed run, shared: they are charged to this run, and take none of its time."""
+    words = [*_COMMAND, str(tmp_path / "run"), "--stages-dir", str(killed[0] / "stages"), "--max-usd"]
+    capped = subprocess.run([*words, "12"], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert capped.returncode == 3, capped.stdout[-3000:] + capped.stderr[-3000:]
+    said = " ".join(capped.stdout.split())
+    assert "Stopped at the cap of $12.00: $11.26 are spent, 8 of 11 stages done." in said
+    assert said.count("($2.86)") == 1 and "2 stages need those." in said
+    assert len((tmp_path / "run" / "results.jsonl").read_text().splitlines()) == 3
+    assert "missing" in (tmp_path / "run" / "report" / "tables.md").read_text()
+    assert _billed(tmp_path / "run") < 12
+
+    raised = re.search(r"--max-usd (\d+\.\d\d)", said)[1]
+    done = subprocess.run([*words, raised], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert len((tmp_path / "run" / "results.jsonl").read_text().splitlines()) == 4
+    assert _billed(tmp_path / "run") == pytest.approx(_billed(killed[0])), "each study pays for all it needs"
+    assert not [row for row in _ledger(tmp_path / "run") if row["unit"] == "device-second"]
+    told = json.loads((tmp_path / "run" / "manifest.json").read_text())["assumptions"]
+    assert any(sentence.startswith("11 of 11 stages were finished by other runs") for sentence in told)
+
+
+def _billed(run_dir: Path) -> float:
+    return sum(row["usd"] for row in _ledger(run_dir) if row["status"] == "settled" and row["book"] != "local")

@@ -11,13 +11,27 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from distill_or_annotate.pipeline.runner import Study
-from distill_or_annotate.pipeline.workflow.snakefile import log, mark, snakefile
+from distill_or_annotate.pipeline.runner import CAP_STATUS, Study
+from distill_or_annotate.pipeline.workflow.snakefile import log, mark, snakefile, status
 
 # Executors that Snakemake has without a plugin.
 _BUILT_IN = ("local", "dryrun", "touch")
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What Snakemake could not do.
+
+    Attributes:
+      failures: what the stages that failed had to say; '' where none did.
+      at_cap: names of the stages that did not fit the cap, or stopped at their reserve.
+    """
+
+    failures: str = ""
+    at_cap: tuple[str, ...] = ()
 
 
 class WorkflowError(ValueError):
@@ -26,7 +40,7 @@ class WorkflowError(ValueError):
 
 def hand_over(
     study: Study, reached: Sequence[str], words: Sequence[str], jobs: int, executor: str | None, more: str = ""
-) -> str:
+) -> Handed:
     """Have Snakemake run the stages; those that fail, and those that need them, are left out.
 
     Args:
@@ -38,7 +52,7 @@ def hand_over(
       more: further arguments for Snakemake, as one text.
 
     Returns:
-      What the stages that failed had to say; '' where none did.
+      The stages that failed, and those that ended at the cap.
 
     Raises:
       WorkflowError: Snakemake or the executor's plugin is not installed.
@@ -52,26 +66,18 @@ def hand_over(
     for stage in study.stages:
         path = folder / mark(stage.name)
         path.touch() if stage.name in reached else path.unlink(missing_ok=True)
+        (folder / status(stage.name)).unlink(missing_ok=True)
     if len(reached) == len(study.stages):
-        return ""
+        return Handed()
     cap = [] if study.ledger.max_usd is None else ["--max-usd", repr(study.ledger.max_usd)]
     doa = [sys.executable, "-m", "distill_or_annotate", *words[1:], *cap]
     (folder / "Snakefile").write_text(snakefile(study, doa, folder, Path.cwd()), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(folder / "Snakefile"), "--directory", str(folder)]
     command += ["--jobs", str(jobs), "--executor", executor, "--keep-going", "--rerun-triggers", "mtime"]
     # What a killed job left is gone on with, so nothing is to be removed; greedy: the graph needs no solver.
-    command += [
-        "--rerun-incomplete",
-        "--nolock",
-        "--scheduler",
-        "greedy",
-        "--quiet",
-        "host",
-        "reason",
-        *shlex.split(more),
-    ]
-    done = subprocess.run(command, check=False)
-    return _failures(study, folder, done.returncode)
+    command += ["--rerun-incomplete", "--nolock", "--scheduler", "greedy", "--quiet", "host", "reason"]
+    done = subprocess.run([*command, *shlex.split(more)], check=False)
+    return _handed(study, folder, done.returncode)
 
 
 def _check_installed(executor: str) -> None:
@@ -88,17 +94,24 @@ def _check_installed(executor: str) -> None:
         )
 
 
-def _failures(study: Study, folder: Path, status: int) -> str:
-    if not status:
-        return ""
-    told = []
+def _handed(study: Study, folder: Path, returncode: int) -> Handed:
+    told, at_cap = [], []
     for stage in study.stages:
-        path = folder / log(stage.name)
-        if not (folder / mark(stage.name)).exists() and path.exists():
-            told.append(f"{_last_paragraph(path)}\n  output: {path}")
-    return "\n".join(told) or f"Snakemake ended with status {status}; its messages stand above."
+        found = _read(folder / status(stage.name)).strip()
+        if (folder / mark(stage.name)).exists() or not found:
+            continue
+        if found == str(CAP_STATUS):
+            at_cap.append(stage.name)
+        else:
+            told.append(f"{_last_lines(folder / log(stage.name))}\n  output: {folder / log(stage.name)}")
+    if returncode and not told and not at_cap:
+        told.append(f"Snakemake ended with status {returncode}; its messages stand above.")
+    return Handed("\n".join(told), tuple(at_cap))
 
 
-def _last_paragraph(path: Path, n_lines: int = 4) -> str:
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return "\n".join(lines[-n_lines:])
+def _last_lines(path: Path, n_lines: int = 4) -> str:
+    return "\n".join([line for line in _read(path).splitlines() if line.strip()][-n_lines:])
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

@@ -79,11 +79,24 @@ def log(name: str) -> str:
     return f"logs/{name}.txt"
 
 
+def status(name: str) -> str:
+    """The file that holds the exit status of a stage's command, relative to Snakemake's folder.
+
+    Args:
+      name: the stage.
+    """
+    return f"logs/{name}.status"
+
+
 def _shell(words: Sequence[str], name: str, here: Path) -> str:
-    # Snakemake fills the braces in; a path of ours may hold some too.
     command = shlex.join([*words, "--stage", name])
-    return f'mkdir -p logs && here=$PWD && cd {shlex.quote(str(here))} && {command} > "$here/{log(name)}" 2>&1'
+    return (
+        f"mkdir -p logs; here=$PWD; status=0; cd {shlex.quote(str(here))}; "
+        f'{command} > "$here/{log(name)}" 2>&1 || status=$?; '
+        f'echo $status > "$here/{status(name)}"; exit $status'
+    )
 
 
 def _braced(text: str) -> str:
+    """Snakemake fills in what stands in braces; a path of ours may hold some too."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -221,8 +221,8 @@ def study_file(task: OwnTask, study: StudyPlan) -> str:
         *(f"      {note!r}," for note in NOTES),
         "  )",
         *(
-            f"  {kind}_gin = 'gin/experiments/mini_{kind}.gin'"
-            for kind in ("teacher", "capture", "distill", "annotate")
+            f"  {name.split('_')[0]}_gin = 'gin/experiments/mini_{name}.gin'"
+            for name in ("teacher", "capture", "distill_captured", "annotate")
         ),
     ]
     return "\n".join(lines) + "\n"

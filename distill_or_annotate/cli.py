@@ -65,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
       argv: arguments without the program's name; None takes `sys.argv`.
 
     Returns:
-      The exit status: 0 for success, 1 for work that failed, 2 for input that cannot be used, 3 for a run stopped at its
-        cap, 130 for Ctrl-C.
+      The exit status: 0 for success, 1 for work that failed, 2 for input that cannot be used, 3 for a run that stopped
+        at its cap, 130 for Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     name = _chosen_name(argv)

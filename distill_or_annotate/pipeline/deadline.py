@@ -21,6 +21,10 @@ class ReserveReached(BaseException):
     """The reserve of the running stage is used up: an end like KeyboardInterrupt, which no library may catch."""
 
 
+class Terminated(SystemExit):
+    """SIGTERM came while nothing ran that could save its work."""
+
+
 _ended: list[Deadline] = []
 
 
@@ -59,7 +63,7 @@ class Deadline:
     def _terminated(self, *_: Any) -> None:
         if self.reached:
             self._end()
-        raise SystemExit(TERMINATED_STATUS)
+        raise Terminated(TERMINATED_STATUS)
 
     def _alarm(self, *_: Any) -> None:
         if self.reached:

@@ -22,7 +22,7 @@ from rich.console import Console
 from distill_or_annotate.ledger import Attempt, CapReached, Ledger
 from distill_or_annotate.pipeline import gates, results, work
 from distill_or_annotate.pipeline.billing import Billing
-from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, ReserveReached
+from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, ReserveReached, Terminated
 from distill_or_annotate.pipeline.locks import folder_lock
 from distill_or_annotate.pipeline.progress import StudyProgress
 from distill_or_annotate.pipeline.store import Store
@@ -220,7 +220,7 @@ def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
             study.store.finish(stage.name, **facts, device_seconds=round(used, 3), seconds=round(used / n_devices, 3))
         attempt.settle()
     except SystemExit as stopped:
-        saved = stopped.code == TERMINATED_STATUS
+        saved = stopped.code == TERMINATED_STATUS and not isinstance(stopped, Terminated)
         attempt.settle(finished=False, wasted=not saved, note=f"ended with status {stopped.code}")
         raise
     except ReserveReached:

@@ -4,42 +4,79 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill_or_annotate.ledger import LOCAL_BOOK, Totals, totals_of
+from distill_or_annotate.ledger import LOCAL_BOOK, Totals
+from distill_or_annotate.reports.answer import Answer, bought
+from distill_or_annotate.reports.assembled import RunReport, StudyReport
+from distill_or_annotate.reports.figure_data import FIGURES, FigureData
+from distill_or_annotate.reports.grids import Grid, html_of
 from distill_or_annotate.reports.inputs import RunFiles
 from distill_or_annotate.reports.parts import Figure, bulleted, document, escaped, fact_row, pictured
 from distill_or_annotate.reports.table import Block, ReportCell
 from distill_or_annotate.reports.text import floors_text, notes_of
-from distill_or_annotate.reports.verdict import cautions, headline, verdicts
 
 _NAMES = {"annotate": "Annotate", "distill": "Distill"}
-# What the numbers of every report take for granted (Section 2.1 and footnote 1 of the paper).
-ASSUMPTIONS = (
-    "Engineers' time costs nothing.",
-    "Pre-trained models cost nothing.",
-    "Training the student on labels costs nothing in scenario dollars; in local dollars every second is counted.",
-    "Scores are of the test split; nothing was chosen on it.",
+_PARETO_CAPTION = (
+    "The grey steps are the frontier: the best score that the dollars buy. Hollow marks are degenerate models. Dotted "
+    "lines are floors at the initial labels. Data: <code>figures/{name}.csv</code>"
 )
 
 
-def page(run: RunFiles, blocks: Sequence[Block], figures: Sequence[Figure]) -> str:
+def page(
+    reports: Sequence[RunReport],
+    pictures: Sequence[Sequence[Figure]],
+    paper_grids: Mapping[str, Sequence[Grid]],
+    paper_pictures: Sequence[tuple[FigureData, Figure]],
+) -> str:
     """Returns the page.
 
     Args:
-      run: the run's files.
-      blocks: its studies.
-      figures: one per study, in the same order.
+      reports: one per run.
+      pictures: for each run those of its studies, then those of its figures.
+      paper_grids: the paper's tables; empty without --paper.
+      paper_pictures: the paper's figures and their pictures; empty without --paper.
     """
-    totals = totals_of(run.ledger)
-    title = escaped(run.manifest.get("scenario", {}).get("name") or (blocks[0].task if blocks else "run"))
-    parts = [
-        f"<h1>Distill or annotate? {title}</h1>",
-        f'<p class="answer">{escaped(headline(blocks[0]) if blocks else "No results yet.")}</p>',
-        _bought(totals),
-    ]
-    for block, figure in zip(blocks, figures, strict=True):
-        parts += _study(block, figure)
-    parts += [_ledger(totals, run), _assumptions(run.manifest), _provenance(run)]
-    return document(f"Distill or annotate: {title}", parts)
+    name = " and ".join(report.run.name for report in reports) or "the paper's numbers"
+    if len(reports) == 1 and len(reports[0].studies) and "name" not in reports[0].run.manifest.get("scenario", {}):
+        name = reports[0].studies[0].block.task
+    parts = [f"<h1>Distill or annotate? {escaped(name)}</h1>"]
+    if not reports:
+        parts.append('<p class="answer">What the paper printed, in its own layout.</p>')
+    for report, drawn in zip(reports, pictures, strict=True):
+        parts += _run(report, drawn, is_only=len(reports) == 1)
+    if paper_grids or paper_pictures:
+        parts += _paper(paper_grids, paper_pictures, has_runs=bool(reports))
+    return document(f"Distill or annotate: {escaped(name)}", parts)
+
+
+def _run(report: RunReport, pictures: Sequence[Figure], is_only: bool) -> list[str]:
+    studies = report.studies
+    parts = [] if is_only else [f'<h2 class="run">{escaped(report.run.name)}</h2>']
+    if len(studies) == 1:
+        parts.append(f'<p class="answer">{escaped(studies[0].answer.headline)}</p>')
+    else:
+        parts.append(f'<p class="answer">{escaped("No results yet." if not studies else _summary(studies))}</p>')
+    parts.append(_bought(report.totals))
+    if len(studies) == 1:
+        parts.append(_cards(studies[0].answer, report.totals))
+    elif studies:
+        parts.append(bulleted(f"{study.block.title}: {study.answer.headline}" for study in studies))
+    for study, figure in zip(studies, pictures, strict=False):
+        parts += _study(study, figure, has_cards=len(studies) > 1, totals=report.totals)
+    for data, figure in zip(report.figures, pictures[len(studies) :], strict=True):
+        parts.append(_figure(data, figure))
+    if report.energy_grid:
+        parts.append(html_of(report.energy_grid, level=2))
+    assumptions = "<h2>Assumptions</h2>" + bulleted(report.assumptions)
+    return [*parts, _ledger(report.totals, report.run), assumptions, _provenance(report.run)]
+
+
+def _summary(studies: Sequence[StudyReport]) -> str:
+    winners = [study.block.winner(column) for study in studies for column in range(len(study.block.budgets_usd))]
+    won = {name: winners.count(name) for name in _NAMES}
+    return (
+        f"{len(studies)} studies: distilling was the better buy in {won['distill']} cells, annotating in "
+        f"{won['annotate']}."
+    )
 
 
 def _bought(totals: Totals) -> str:
@@ -54,22 +91,33 @@ def _bought(totals: Totals) -> str:
     return fact_row(facts)
 
 
-def _study(block: Block, figure: Figure) -> list[str]:
-    parts = [f"<h2>{escaped(block.title)}</h2>", bulleted([*verdicts(block), *cautions(block)]), _table(block)]
+def _cards(answer: Answer, totals: Totals) -> str:
+    cards = (
+        ("What won, and how surely", [*answer.won, *answer.cautions]),
+        ("What the next $100 should buy", answer.next_purchase),
+        ("What would change the answer", answer.would_change),
+        ("What was bought", bought(totals)),
+    )
+    return (
+        '<div class="cards">'
+        + "".join(f"<section><h3>{escaped(title)}</h3>{bulleted(said)}</section>" for title, said in cards)
+        + "</div>"
+    )
+
+
+def _study(study: StudyReport, figure: Figure, has_cards: bool, totals: Totals) -> list[str]:
+    block = study.block
+    parts = [f"<h2>{escaped(block.title)}</h2>"]
+    if has_cards:
+        parts.append(_cards(study.answer, totals))
+    parts.append(_table(block))
     notes = notes_of(block)
     if notes:
         parts.append(f'<div class="note">{bulleted(notes)}</div>')
     best = ", ".join(f"{name} {row[-1].display}" for name, row in block.rows.items() if row)
     alt = f"Total dollars against {block.metric_name}. At the largest budget: {best}. Teacher {block.teacher.display}."
-    parts += [
-        pictured(
-            figure,
-            alt,
-            "The grey steps are the frontier: the best score that the dollars buy. Hollow marks are "
-            "degenerate models. Dotted lines are floors at the initial labels. Data: "
-            f"<code>figures/{escaped(figure.name)}.csv</code>",
-        ),
-    ]
+    parts.append(pictured(figure, alt, _PARETO_CAPTION.format(name=escaped(figure.name))))
+    parts += [html_of(grid) for grid in (study.published, study.per_class) if grid]
     return parts
 
 
@@ -81,18 +129,49 @@ def _table(block: Block) -> str:
         rows.append(f'<tr><th scope="row" class="{strategy}">{_NAMES[strategy]}</th>{cells}</tr>')
     caption = (
         f"{escaped(block.metric_name)}, percent, by additional dollars. Teacher: {escaped(block.teacher.display)}. "
-        f"Floors: {escaped(floors_text(block)) or 'none recorded'}. † marks a degenerate model."
+        f"Floors: {escaped(floors_text(block)) or 'none recorded'}. † marks a degenerate model. {_error(block)}"
     )
     return (
-        f'<div class="scroll"><table><caption>{caption}</caption><thead><tr><th scope="col">Strategy</th>{heads}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0"><table class="study"><caption>{caption}</caption><thead><tr>'
+        f'<th scope="col">Strategy</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
+
+
+def _error(block: Block) -> str:
+    n_seeds = [cell.n_seeds for row in block.rows.values() for cell in row if cell.n_seeds]
+    if not n_seeds or max(n_seeds) == 1:
+        return "± is a standard error over test examples; one seed gives none over seeds."
+    return "± is a standard error over data seeds, training seeds and test examples, where there are several."
 
 
 def _cell(cell: ReportCell, is_best: bool) -> str:
-    bought = f"<small>{escaped(cell.bought)}</small>" if cell.bought else ""
+    bought_text = f"<small>{escaped(cell.bought)}</small>" if cell.bought else ""
     title = f' title="{escaped(cell.note)}"' if cell.note else ""
-    return f'<td class="{cell.status}{" best" if is_best else ""}"{title}>{escaped(cell.display)}{bought}</td>'
+    return f'<td class="{cell.status}{" best" if is_best else ""}"{title}>{escaped(cell.display)}{bought_text}</td>'
+
+
+def _figure(data: FigureData, figure: Figure) -> str:
+    alt = f"{data.title}. Panels: {', '.join(panel.title for panel in data.panels) or 'none'}."
+    caption = " ".join(escaped(note) for note in data.notes)
+    where = f"Data: <code>figures/{escaped(figure.name)}.csv</code>"
+    return pictured(figure, alt, f"{caption} {where}".strip())
+
+
+def _paper(
+    grids: Mapping[str, Sequence[Grid]], pictures: Sequence[tuple[FigureData, Figure]], has_runs: bool
+) -> list[str]:
+    parts = ["<h2>The paper's numbers</h2>"] if has_runs else []
+    listed = [*(f"Table {name.removeprefix('table')}" for name in grids), *(f"Figure {n[-1]}" for n in FIGURES)]
+    parts.append(
+        f"<p>{escaped(', '.join(listed))}: Kang, Xu and Ritter, Distill or Annotate? Cost-Efficient Fine-Tuning of "
+        "Compact Models, ACL 2023. Figures hold the points that Tables 2, 3, 4 and 11 print; the others are not "
+        "published in numbers.</p>"
+    )
+    for name, found in grids.items():
+        tables = "".join(html_of(grid, level=4 if len(found) > 1 else 3) for grid in found)
+        number = name.removeprefix("table")
+        parts.append(f'<section id="{name}">{f"<h3>Table {number}</h3>" if len(found) > 1 else ""}{tables}</section>')
+    return [*parts, *(_figure(data, figure) for data, figure in pictures)]
 
 
 def _ledger(totals: Totals, run: RunFiles) -> str:
@@ -112,14 +191,11 @@ def _ledger(totals: Totals, run: RunFiles) -> str:
     )
     remarks = [*run.remarks, *(f"entry {entry} stands there twice and counts once" for entry in totals.duplicates)]
     return (
-        f'<h2>Ledger</h2><div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        "</table></div><p class='note'>Scenario books price the study; the book <code>local</code> prices the seconds "
-        "this machine worked, those lost to a kill included.</p>" + (bulleted(remarks) if remarks else "")
+        f'<h2>Ledger</h2><div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div><p class='note'>Scenario books price the study; the book "
+        "<code>local</code> prices the seconds this machine worked, those lost to a kill included.</p>"
+        + (bulleted(remarks) if remarks else "")
     )
-
-
-def _assumptions(manifest: Mapping[str, Any]) -> str:
-    return "<h2>Assumptions</h2>" + bulleted([*ASSUMPTIONS, *map(str, manifest.get("assumptions", []))])
 
 
 def _provenance(run: RunFiles) -> str:
@@ -131,10 +207,11 @@ def _provenance(run: RunFiles) -> str:
     runs = "".join(_model(row) for row in run.results)
     return (
         "<h2>Where this comes from</h2>"
-        f'<details><summary>Manifest</summary><div class="scroll"><table><tbody>{rows}</tbody></table></div></details>'
-        '<details><summary>Every evaluated model</summary><div class="scroll"><table><thead><tr><th>Strategy</th>'
-        f'<th>Budget</th><th>Score</th><th class="text">Parts</th><th class="text">Runs</th></tr></thead>'
-        f"<tbody>{runs}</tbody></table></div>"
+        '<details><summary>Manifest</summary><div class="scroll" tabindex="0"><table class="manifest">'
+        f"<tbody>{rows}</tbody></table></div></details>"
+        '<details><summary>Every evaluated model</summary><div class="scroll" tabindex="0"><table><thead><tr>'
+        "<th>Strategy</th><th>Budget</th><th>Seeds</th><th>Score</th>"
+        f'<th class="text">Parts</th><th class="text">Runs</th></tr></thead><tbody>{runs}</tbody></table></div>'
         "</details>"
     )
 
@@ -145,8 +222,9 @@ def _model(row: Mapping[str, Any]) -> str:
         for name, value in sorted((row.get("parts") or {}).items())
     )
     runs = ", ".join(map(str, row.get("run_ids") or []))
+    seeds = f"data {row.get('data_seed') or 0}, training {row.get('train_seed', row.get('seed')) or 0}"
     return (
-        f'<tr><th scope="row">{escaped(row["strategy"])}</th><td>+${row["additional_usd"]:,.2f}</td>'
+        f'<tr><th scope="row">{escaped(row["strategy"])}</th><td>+${row["additional_usd"]:,.2f}</td><td>{seeds}</td>'
         f'<td>{row["score"]:.2f}</td><td class="text">{escaped(parts)}</td>'
         f'<td class="text"><code>{escaped(runs)}</code></td></tr>'
     )

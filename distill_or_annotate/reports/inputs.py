@@ -35,6 +35,17 @@ class RunFiles:
     manifest: dict[str, Any]
     remarks: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The scenario's name, or the folder's where no manifest says it."""
+        return str(self.manifest.get("scenario", {}).get("name") or self.folder.name)
+
+    @property
+    def stages(self) -> pathlib.Path:
+        """The folder of the stages: the run's own, or the shared one that its manifest names."""
+        own = self.folder / "stages"
+        return own if own.is_dir() else pathlib.Path(self.manifest.get("stages_dir") or own)
+
 
 def read_run(folder: pathlib.Path | str) -> RunFiles:
     """Reads a run's folder; an absent ledger or manifest is an empty one, an absent results.jsonl means none yet.
@@ -68,9 +79,18 @@ def read_run(folder: pathlib.Path | str) -> RunFiles:
     )
 
 
+def seeds_of(row: Mapping[str, Any]) -> tuple[int, int]:
+    """Returns the data seed and the training seed of a result.
+
+    Args:
+      row: a row of results.jsonl; those written before the seeds had names of their own say `seed`.
+    """
+    return row.get("data_seed") or 0, row.get("train_seed", row.get("seed")) or 0
+
+
 def _order(row: Mapping[str, Any]) -> tuple:
-    key = (row["task"], row["mode"], row["initial_usd"], row["strategy"], row["additional_usd"], row.get("seed") or 0)
-    return (*key, json.dumps(row, sort_keys=True))
+    key = (row["task"], row["mode"], row["initial_usd"], row["strategy"], row["additional_usd"])
+    return (*key, *seeds_of(row), json.dumps(row, sort_keys=True))
 
 
 def _check(row: Mapping[str, Any], where: str) -> None:

@@ -120,14 +120,30 @@ def png_of(block: Block, theme: Theme = LIGHT) -> bytes:
       block: the study.
       theme: colours.
     """
+    # Software and date would change the bytes without changing the picture.
+    return _drawn(block, theme, "png", {"Software": None})
+
+
+def svg_of(block: Block, theme: Theme = LIGHT) -> bytes:
+    """Returns the figure as SVG, text drawn as shapes; the same block gives the same bytes.
+
+    Args:
+      block: the study.
+      theme: colours.
+    """
+    return _drawn(block, theme, "svg", {"Date": None, "Creator": None})
+
+
+def _drawn(block: Block, theme: Theme, form: str, metadata: dict[str, None]) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     style = {"font.family": "DejaVu Sans", "font.size": 10, "axes.unicode_minus": False, "path.sketch": None}
+    style["svg.hashsalt"] = "pareto"
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style}):
         figure = Figure(figsize=(8.0, 5.0), dpi=160, facecolor=theme.background)
-        canvas = FigureCanvasAgg(figure)
+        FigureCanvasAgg(figure)
         # About 0.0085 of the width per character of the longest floor label, which stands right of the axes.
         margin = 0.03 + 0.0085 * max((len(f"{name} {score:.1f}") for name, score in block.floors.items()), default=0)
         axes = figure.add_axes((0.07, 0.155, 0.93 - margin, 0.65), facecolor=theme.background)
@@ -143,8 +159,7 @@ def png_of(block: Block, theme: Theme = LIGHT) -> bytes:
             axes.plot([], [], markersize=7, label="Degenerate model", **hollow)
         _draw_legend(figure, axes, theme)
         buffer = io.BytesIO()
-        # Software and date would change the bytes without changing the picture.
-        canvas.print_png(buffer, metadata={"Software": None})
+        figure.savefig(buffer, format=form, facecolor=theme.background, metadata=metadata)
     return buffer.getvalue()
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill_or_annotate.reports.inputs import RunFiles
+from distill_or_annotate.reports.inputs import RunFiles, seeds_of
 
 STRATEGY_NAMES = {"annotate": "Ann.", "distill": "Dist."}
 
@@ -23,7 +23,11 @@ class ReportCell:
       total_usd: initial and additional dollars; None where unknown.
       bought: what the additional dollars bought, for people.
       note: why it is degenerate, unaffordable, missing or cut at the pool; empty otherwise.
-      run_ids: runs behind the value.
+      run_ids: runs behind the value, one per model.
+      seeds: (data seed, training seed) of each model, in the same order.
+      n_labels: labels the model was trained on; 0 where unknown.
+      n_unlabeled: unlabeled examples distilled into it.
+      capped: whether the dollars would have bought more than the pool holds.
       floors: name -> score of a model that learnt nothing or next to nothing from the same labels.
     """
 
@@ -35,6 +39,10 @@ class ReportCell:
     bought: str = ""
     note: str = ""
     run_ids: tuple[str, ...] = ()
+    seeds: tuple[tuple[int, int], ...] = ()
+    n_labels: int = 0
+    n_unlabeled: int = 0
+    capped: bool = False
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -60,6 +68,8 @@ class Block:
       rows: strategy -> one cell per budget.
       teacher: the teacher's cell.
       floors: name -> score at the initial labels of a model that learnt nothing or next to nothing.
+      models: teacher and student, by name; empty where unknown.
+      names_models: whether the title names them, since a run has others too.
     """
 
     task: str
@@ -71,11 +81,14 @@ class Block:
     rows: Mapping[str, tuple[ReportCell, ...]]
     teacher: ReportCell
     floors: Mapping[str, float]
+    models: tuple[str, str] = ("", "")
+    names_models: bool = False
 
     @property
     def title(self) -> str:
         """The study in a few words."""
-        return f"{self.task}, {self.n_labels:,} initial labels (${self.initial_usd:,.2f}), {self.mode} mode"
+        models = f", {self.models[0]} into {self.models[1]}" if self.names_models else ""
+        return f"{self.task}, {self.n_labels:,} initial labels (${self.initial_usd:,.2f}), {self.mode} mode{models}"
 
     @property
     def metric_name(self) -> str:
@@ -106,22 +119,30 @@ def blocks_of(run: RunFiles) -> list[Block]:
     planned = _planned(run.manifest)
     groups: dict[tuple, list[Mapping[str, Any]]] = defaultdict(list)
     for row in run.results:
-        groups[row["task"], row["mode"], round(row["initial_usd"], 6)].append(row)
+        groups[row["task"], row["mode"], round(row["initial_usd"], 6), *_models(row, {})].append(row)
     for key in planned:
         groups.setdefault(key, [])
-    return [_block(key, rows, planned.get(key, []), run.manifest) for key, rows in sorted(groups.items())]
+    blocks = [_block(key, rows, planned.get(key, [])) for key, rows in sorted(groups.items())]
+    several = len({block.models for block in blocks}) > 1
+    return [dataclasses.replace(block, names_models=several) for block in blocks]
+
+
+def _models(row: Mapping[str, Any], scenario: Mapping[str, Any]) -> tuple[str, str]:
+    """Teacher and student of a row; those of a study with one each where the row does not say."""
+    named = (row.get(axis, scenario.get(axis)) for axis in ("teacher", "student"))
+    return tuple(name if isinstance(name, str) else "" for name in named)
 
 
 def _planned(manifest: Mapping[str, Any]) -> dict[tuple, list[Mapping[str, Any]]]:
     scenario, planned = manifest.get("scenario", {}), defaultdict(list)
     for cell in manifest.get("cells", []):
         key = (cell.get("task", scenario.get("task", "")), cell.get("mode", scenario.get("mode", "")))
-        planned[*key, round(cell["initial_usd"], 6)].append(cell)
+        planned[*key, round(cell["initial_usd"], 6), *_models(cell, scenario)].append(cell)
     return dict(planned)
 
 
-def _block(key: tuple, rows: Sequence[Mapping], planned: Sequence[Mapping], manifest: Mapping) -> Block:
-    task, mode, initial_usd = key
+def _block(key: tuple, rows: Sequence[Mapping], planned: Sequence[Mapping]) -> Block:
+    task, mode, initial_usd, *models = key
     plan = {(cell["strategy"], round(cell["additional_usd"], 6)): cell for cell in planned}
     found: dict[tuple, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -151,6 +172,7 @@ def _block(key: tuple, rows: Sequence[Mapping], planned: Sequence[Mapping], mani
         rows=cells,
         teacher=_cell(found.get(("teacher", None), []), None, "teacher", n_labels),
         floors=dict(sorted(floors.items(), key=lambda item: (item[1], item[0]))),
+        models=tuple(models),
     )
 
 
@@ -177,6 +199,10 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
         bought=_bought(rows[0], strategy, n_labels),
         note="; ".join(notes),
         run_ids=tuple(str(run_id) for row in rows for run_id in row.get("run_ids") or []),
+        seeds=tuple(seeds_of(row) for row in rows),
+        n_labels=rows[0]["n_labels"],
+        n_unlabeled=rows[0].get("n_unlabeled") or 0,
+        capped=bool((plan or rows[0]).get("capped_by_pool")),
         floors=dict(rows[0].get("floor") or {}),
     )
 

@@ -1,10 +1,51 @@
 """The report's tables as Markdown and on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distill_or_annotate.reports.assembled import RunReport, StudyReport
+from distill_or_annotate.reports.grids import Grid, markdown_of
 from distill_or_annotate.reports.table import STRATEGY_NAMES, Block, ReportCell
 from distill_or_annotate.reports.verdict import cautions, headline, verdicts
+
+
+def report_markdown(reports: Sequence[RunReport], paper_grids: Mapping[str, Sequence[Grid]]) -> str:
+    """Returns a report as Markdown: tables, answers, what was tested, the paper's tables.
+
+    Args:
+      reports: one per run.
+      paper_grids: the paper's tables; empty without --paper.
+    """
+    parts = []
+    for report in reports:
+        parts += [f"# {report.run.name}\n"] if len(reports) > 1 else []
+        parts += [_study(study) for study in report.studies] or ["No results yet.\n"]
+        parts += [markdown_of(report.energy_grid, level=2)] if report.energy_grid else []
+    if paper_grids:
+        parts += ["# The paper's numbers\n"] if reports else []
+        parts += [markdown_of(grid, level=2) for grids in paper_grids.values() for grid in grids]
+    return "\n".join(parts)
+
+
+def print_grids(grids: Sequence[Grid], console: Any = None) -> None:
+    """Prints tables on a terminal.
+
+    Args:
+      grids: the tables.
+      console: a rich console; None makes one.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = console or Console(highlight=False)
+    for grid in grids:
+        table = Table(title=grid.title, title_justify="left")
+        for position, head in enumerate(grid.heads):
+            table.add_column(head, justify="right" if position else "left")
+        for name, entries in grid.rows:
+            texts = [f"{entry.text}\n[dim]{entry.small}[/dim]" if entry.small else entry.text for entry in entries]
+            table.add_row(name if entries else f"[bold]{name}[/bold]", *texts)
+        console.print(table)
 
 
 def markdown(blocks: Sequence[Block]) -> str:
@@ -76,6 +117,19 @@ def _terminal(cell: ReportCell, is_best: bool) -> str:
         cell.status, "bold" if is_best else ""
     )
     return f"[{style}]{cell.display}[/{style}]" if style else cell.display
+
+
+def _study(study: StudyReport) -> str:
+    parts = [_section(study.block)]
+    answer = study.answer
+    named = (
+        ("How surely", [each.sentence for each in study.compared]),
+        ("What the next $100 should buy", answer.next_purchase),
+    )
+    for title, said in (*named, ("What would change the answer", answer.would_change)):
+        parts.append("\n".join([f"### {title}", "", *(f"- {sentence}" for sentence in said), ""]) if said else "")
+    parts += [markdown_of(grid) for grid in (study.published, study.per_class) if grid]
+    return "\n".join(part for part in parts if part)
 
 
 def _section(block: Block) -> str:

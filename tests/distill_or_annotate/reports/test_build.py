@@ -40,7 +40,8 @@ def _files(folder):
 
 def test_the_report_holds_page_tables_figure_and_its_data(run_folder):
     assert build(run_folder) == run_folder / "report" / "index.html"
-    assert set(_files(run_folder)) == {"index.html", "tables.md", "figures/pareto.png", "figures/pareto.csv"}
+    figures = {f"figures/pareto.{form}" for form in ("png", "svg", "csv")}
+    assert set(_files(run_folder)) == {"index.html", "tables.md", "energy.csv"} | figures
 
 
 def test_the_same_files_give_the_same_bytes(run_folder):
@@ -93,7 +94,7 @@ def test_the_page_shows_answer_cells_money_assumptions_and_manifest(run_folder):
         "quickstart_scaled",
         "2 min 0 s",
         "30 s wasted",
-        "Engineers' time",
+        "An engineer's time is free",
         "A & B.",
         "doa run x.gin",
         "distill-12-s0",

@@ -1,0 +1,136 @@
+"""How sure a table is: nested errors of its cells, paired differences at equal dollars, corrected over the table."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from distill_or_annotate.reports.predictions import Answers, Predictions
+from distill_or_annotate.reports.table import Block, ReportCell
+
+# Below this, after Holm's correction, a difference is called sure.
+LEVEL = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Distilling minus annotating at one budget.
+
+    Attributes:
+      budget_usd: additional dollars.
+      points: the difference of the scores, in points.
+      low: lower end of its 95% interval.
+      high: upper end of it.
+      p_value: two-sided, corrected over all comparisons of the table.
+      n_models: models of the strategy that has fewer.
+      n_data_seeds: data seeds among them.
+      clusters: what examples were drawn in, such as `example` or `claim`.
+    """
+
+    budget_usd: float
+    points: float
+    low: float
+    high: float
+    p_value: float
+    n_models: int
+    n_data_seeds: int
+    clusters: str
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the corrected p-value is below the level."""
+        return self.p_value < LEVEL
+
+    @property
+    def sentence(self) -> str:
+        """What the comparison says and what it says nothing about."""
+        ahead = "distilling ahead" if self.points > 0 else "annotating ahead" if self.points < 0 else "no difference"
+        interval = f"95% interval {self.low:+.1f} to {self.high:+.1f}, corrected p {_p(self.p_value)}"
+        return f"At +${self.budget_usd:,.2f}: {ahead}, {self.points:+.1f} points ({interval}; {self.basis})."
+
+    @property
+    def basis(self) -> str:
+        """What was resampled."""
+        drawn = f"test {self.clusters}s"
+        if self.n_models == 1:
+            return f"over {drawn} alone: one seed, no interval over seeds"
+        seeds = f"{self.n_models} models, {self.n_data_seeds} data seed{'s' if self.n_data_seeds > 1 else ''}"
+        return f"over seeds and {drawn}: {seeds}"
+
+
+def with_nested_errors(blocks: Sequence[Block], predictions: Predictions) -> list[Block]:
+    """Returns the blocks with nested errors for cells of several seeds whose answers are at hand.
+
+    Args:
+      blocks: the studies of a run.
+      predictions: its answers.
+    """
+    found = []
+    for block in blocks:
+        rows = {name: tuple(_with_error(cell, predictions) for cell in row) for name, row in block.rows.items()}
+        found.append(dataclasses.replace(block, rows=rows, teacher=_with_error(block.teacher, predictions)))
+    return found
+
+
+def comparisons(blocks: Sequence[Block], predictions: Predictions) -> list[list[Comparison]]:
+    """Returns for each block its paired differences, p-values corrected over all of them.
+
+    Args:
+      blocks: the studies of a run; together they are the table that the correction is over.
+      predictions: its answers.
+    """
+    from distill_or_annotate.statistics import holm
+
+    raw = [[found for pair in _pairs(block) if (found := _compare(*pair, predictions))] for block in blocks]
+    corrected = iter(holm([comparison.p_value for row in raw for comparison in row]))
+    return [[dataclasses.replace(comparison, p_value=next(corrected)) for comparison in row] for row in raw]
+
+
+def _pairs(block: Block) -> list[tuple[float, ReportCell, ReportCell]]:
+    if not {"annotate", "distill"} <= set(block.rows):
+        return []
+    rows = zip(block.budgets_usd, block.rows["distill"], block.rows["annotate"], strict=True)
+    return [(usd, distill, annotate) for usd, distill, annotate in rows if None not in (distill.value, annotate.value)]
+
+
+def _compare(
+    budget_usd: float, distill: ReportCell, annotate: ReportCell, predictions: Predictions
+) -> Comparison | None:
+    from distill_or_annotate.statistics import difference
+
+    answers = [predictions.of_all(cell.run_ids) for cell in (distill, annotate)]
+    if None in answers or answers[0][0].examples != answers[1][0].examples:
+        return None
+    models = [_models(cell, found) for cell, found in zip((distill, annotate), answers, strict=True)]
+    if None in models:
+        return None
+    shown = answers[0][0]
+    found = difference(*models, shown.scorer.headline, shown.clusters)
+    clusters = shown.cluster_name if shown.clusters else "example"
+    numbers = (found.value, found.low, found.high, found.p_value, found.n_models, found.n_data_seeds)
+    return Comparison(budget_usd, *numbers, clusters)
+
+
+def _with_error(cell: ReportCell, predictions: Predictions) -> ReportCell:
+    from distill_or_annotate.statistics import estimate
+
+    if cell.n_seeds < 2:
+        return cell
+    answers = predictions.of_all(cell.run_ids)
+    models = _models(cell, answers) if answers else None
+    if models is None:
+        return cell
+    found = estimate(models, answers[0].scorer.headline, answers[0].clusters)
+    return dataclasses.replace(cell, value=found.value, stderr=found.stderr)
+
+
+def _models(cell: ReportCell, answers: Sequence[Answers]):
+    import numpy as np
+
+    from distill_or_annotate.statistics import Models
+
+    if len(answers) != len(cell.seeds) or len(set(cell.seeds)) != len(cell.seeds):
+        return None
+    return Models(cell.seeds, np.stack([each.counts for each in answers]))
+
+
+def _p(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"

@@ -44,7 +44,8 @@ def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0, s
       split: the split that was decoded.
 
     Returns:
-      What `metrics.evaluation.evaluate` gives, and `predictions`: rows of source, target and prediction.
+      What `metrics.evaluation.evaluate` gives, `labels` (entity types or label words), and `predictions`: rows of
+      source, target and prediction.
 
     Raises:
       EvaluationError: if the decoded examples are not that split.
@@ -67,6 +68,7 @@ def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0, s
         )
     predictions = [decoded[row["source"]] for row in rows]
     train_rows = registry.rows(variants.variant(labels), "train") if labels else None
-    result = evaluation.evaluate(registry.scorer(task), rows, predictions, train_rows, seed=seed)
+    scorer = registry.scorer(task)
+    result = evaluation.evaluate(scorer, rows, predictions, train_rows, seed=seed)
     table = [{**row, "prediction": prediction} for row, prediction in zip(rows, predictions, strict=True)]
-    return {**result, "predictions": table}
+    return {**result, "labels": list(scorer.labels), "predictions": table}

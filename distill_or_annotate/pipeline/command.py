@@ -208,7 +208,7 @@ def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, conso
 
 
 def _status(study: Study, outcome: Outcome, failures: str, command: str, console: Console) -> int:
-    from distill_or_annotate.pipeline import runner, telling
+    from distill_or_annotate.pipeline import deadline, telling
 
     if outcome.is_whole:
         return 0
@@ -216,7 +216,7 @@ def _status(study: Study, outcome: Outcome, failures: str, command: str, console
         _say(console, failures)
     if study.ledger.max_usd is not None and (outcome.refused or outcome.stopped):
         _say(console, telling.stopped_short(study, outcome, command))
-        return 1 if failures else runner.CAP_STATUS
+        return 1 if failures else deadline.CAP_STATUS
     return 1
 
 

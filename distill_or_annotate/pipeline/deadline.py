@@ -1,20 +1,30 @@
 """Stopping work at the end of its reserve, with what it has learnt saved.
 
-Two alarms. At the first, T5X is told what schedulers tell it when a machine is taken away (SIGTERM): it finishes the
-step at hand, saves a checkpoint and ends. Work that listens to nothing (inference, a compilation) ends where it stands.
-At the second, the reserve is used up, and whatever still runs ends there; the time between them is for saving.
+Three ends, one after the other, each for what the one before it could not reach:
+  1. T5X is told what schedulers tell it when a machine is taken away (SIGTERM): it finishes the step at hand, saves a
+     checkpoint and ends. Work that listens to nothing (inference, say) ends where it stands.
+  2. Whatever still runs in Python ends where it stands.
+  3. At the end of the reserve a thread ends the process, whose main thread may be within a compilation that no signal
+     interrupts. Money must not be spent that was not reserved.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import signal
+import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
+# Distinct from 1 (work that failed) and 2 (input that cannot be used): the same command with a higher cap goes on.
+CAP_STATUS = 3
 # 128 + 15: with this status T5X ends after SIGTERM, once its checkpoint is saved.
 TERMINATED_STATUS = 143
-_LONGEST_SAVING_SECONDS = 60.0
-_SAVING_SHARE = 0.1
+# Time for saving between the first end and the second, and for unwinding between the second and the third.
+_SAVING = (60.0, 0.1)
+_UNWINDING = (10.0, 0.05)
 
 
 class ReserveReached(BaseException):
@@ -33,25 +43,36 @@ class Deadline:
 
     Args:
       seconds: wall-clock time that the block may take; infinity sets no alarm.
+      last_deed: called by a thread when the time is over and the block has not ended; then the process ends with
+        status 3. None leaves the third end out.
 
     Attributes:
-      reached: whether the time was used up.
+      seconds: that time.
+      reached: whether it was used up, but for what saving takes.
     """
 
-    def __init__(self, seconds: float):
-        self.reached = False
-        self._seconds = seconds
-        self._saving_seconds = min(_LONGEST_SAVING_SECONDS, _SAVING_SHARE * seconds)
+    def __init__(self, seconds: float, last_deed: Callable[[], None] | None = None):
+        self.seconds, self.reached = seconds, False
+        self._saving_seconds = _part(_SAVING, seconds)
+        self._first_seconds = seconds - self._saving_seconds - _part(_UNWINDING, seconds)
         self._before: dict[signal.Signals, Any] = {}
+        self._last = None
+        if last_deed is not None and math.isfinite(seconds):
+            self._last = threading.Timer(seconds, _end_process, [last_deed])
+            self._last.daemon = True
 
     def __enter__(self) -> Deadline:
         self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._terminated)}
-        if math.isfinite(self._seconds):
+        if math.isfinite(self.seconds):
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._alarm)
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, self._seconds - self._saving_seconds))
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, self._first_seconds))
+        if self._last is not None:
+            self._last.start()
         return self
 
     def __exit__(self, kind, error, trace) -> bool:
+        if self._last is not None:
+            self._last.cancel()
         if signal.SIGALRM in self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
@@ -75,6 +96,20 @@ class Deadline:
     def _end(self) -> None:
         _ended.append(self)
         raise ReserveReached
+
+
+def _part(longest_and_share: tuple[float, float], seconds: float) -> float:
+    longest, share = longest_and_share
+    return min(longest, share * seconds)
+
+
+def _end_process(last_deed: Callable[[], None]) -> None:
+    try:
+        last_deed()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(CAP_STATUS)
 
 
 def has_ended_work() -> bool:

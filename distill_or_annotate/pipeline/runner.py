@@ -11,6 +11,7 @@ Why the steps stand in this order:
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +21,14 @@ from pathlib import Path
 from rich.console import Console
 
 from distill_or_annotate.ledger import Attempt, CapReached, Ledger
-from distill_or_annotate.pipeline import gates, results, work
+from distill_or_annotate.pipeline import gates, programs, results, work
 from distill_or_annotate.pipeline.billing import Billing
-from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, ReserveReached, Terminated
+from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, Deadline, ReserveReached, Terminated
 from distill_or_annotate.pipeline.locks import folder_lock
 from distill_or_annotate.pipeline.progress import StudyProgress
 from distill_or_annotate.pipeline.store import Store
 from distill_or_annotate.scenarios import STAGE_KINDS, Scenario, Stage
 
-# Distinct from 1 (work that failed) and 2 (input that cannot be used): the same command with a higher cap goes on.
-CAP_STATUS = 3
 # How often a stage that waits for others to give their reserves back looks again.
 _POLL_SECONDS = 1.0
 
@@ -68,7 +67,7 @@ class Outcome:
       reached: names of the stages that are finished and paid for, in order.
       shared: those of them that another run had finished.
       refused: stage -> why the cap keeps it from starting.
-      stopped: names of the stages that ended at their reserve, their checkpoints saved.
+      stopped: names of the stages that ended at their reserve; they go on from their last checkpoints.
       waiting: names of the stages that need one of those above, or were not to be started.
     """
 
@@ -161,7 +160,7 @@ def run_stage(study: Study, stage: Stage, progress: StudyProgress) -> None:
 
     Raises:
       CapReached: it does not fit the cap.
-      ReserveReached: it was stopped at its reserve; it goes on from its checkpoint once the cap is raised.
+      ReserveReached: it was stopped at its reserve; it goes on from its last checkpoint once the cap is raised.
       GateError: its teacher is not worth distilling.
       StageError: it failed.
     """
@@ -207,10 +206,16 @@ def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
             used = study.ledger.device_seconds(stage.name)
             facts = {"attempt": attempt.id}
             try:
-                work.do(stage, study.scenario, study.stages, study.store.folder, on_step, seconds)
-                used += attempt.seconds * n_devices
+                folder, before = study.store.folder, programs.last_step(study.store.folder / stage.name)
+                deadline = Deadline(seconds, lambda: _overran(attempt))
+                work.do(stage, study.scenario, study.stages, folder, on_step, deadline)
+                used += _billed_seconds(attempt) * n_devices
             except ReserveReached:
-                used += attempt.settle(finished=False, note="stopped at its reserve, checkpoint saved")["quantity"]
+                # A capture keeps what it has written; training, what it has saved.
+                kept = stage.kind == "capture" or programs.last_step(folder / stage.name) != before
+                note = "stopped at its reserve; " + ("what it had done is saved" if kept else "nothing was saved")
+                row = attempt.settle(finished=False, wasted=not kept, note=note, seconds=_billed_seconds(attempt))
+                used += row["quantity"]
                 if budget is None:
                     raise
                 # The hours that the rates grant are used up: the model is taken as it stands.
@@ -218,7 +223,7 @@ def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
                 facts["stopped_by"] = "device time"
             # The end mark before the settlement: see step 2 above.
             study.store.finish(stage.name, **facts, device_seconds=round(used, 3), seconds=round(used / n_devices, 3))
-        attempt.settle()
+        attempt.settle(seconds=_billed_seconds(attempt))
     except SystemExit as stopped:
         saved = stopped.code == TERMINATED_STATUS and not isinstance(stopped, Terminated)
         attempt.settle(finished=False, wasted=not saved, note=f"ended with status {stopped.code}")
@@ -228,6 +233,21 @@ def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
     except BaseException as error:
         attempt.settle(wasted=True, note=f"{type(error).__name__}: {error}"[:300])
         raise
+
+
+def _billed_seconds(attempt: Attempt) -> float:
+    """The time of an attempt whose work ended within its reserve; what the books take after it is no work."""
+    return min(attempt.seconds, attempt.reserve_seconds or math.inf)
+
+
+def _overran(attempt: Attempt) -> None:
+    """The last deed of a process whose stage does not end: its whole reserve is spent, and no more."""
+    attempt.settle(wasted=True, seconds=attempt.reserve_seconds, note="ended with its process at its reserve")
+    print(
+        f"stage {attempt.stage} did not end at its reserve, and its process was ended. A higher --max-usd goes on from "
+        "its last checkpoint; the report is that of the run before.",
+        file=sys.stderr,
+    )
 
 
 def _budget_seconds(study: Study, stage: Stage) -> float | None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from distill_or_annotate.ledger import CapReached
 from distill_or_annotate.pipeline import gates, runner, work
-from distill_or_annotate.pipeline.deadline import ReserveReached
+from distill_or_annotate.pipeline.deadline import CAP_STATUS, ReserveReached
 from distill_or_annotate.pipeline.progress import StudyProgress
 from distill_or_annotate.pipeline.runner import Study
 from distill_or_annotate.scenarios import Stage
@@ -57,9 +57,9 @@ def run(study: Study, stage: Stage, console: Console, command: str) -> int:
         with StudyProgress(console, [stage], study.billing, study.store) as progress:
             runner.run_stage(study, stage, progress)
     except CapReached as refused:
-        text, status = str(refused), runner.CAP_STATUS
+        text, status = str(refused), CAP_STATUS
     except ReserveReached:
-        text, status = f"stage {stage.name} stopped at its reserve, its checkpoint saved.", runner.CAP_STATUS
+        text, status = f"stage {stage.name} stopped at its reserve; it goes on from its last checkpoint.", CAP_STATUS
     except (gates.GateError, work.StageError) as error:
         if os.environ.get("DOA_DEBUG"):
             raise

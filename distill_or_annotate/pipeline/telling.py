@@ -75,7 +75,7 @@ def stopped_short(study: Study, outcome: Outcome, command: str) -> str:
         listed = ", ".join(f"{name} ({usd_text(refused.worst_usd)})" for name, refused in outcome.refused.items())
         parts.append(f"Not started, since it does not fit: {listed}.")
     if outcome.stopped:
-        parts.append(f"Stopped at its reserve with its checkpoint saved: {', '.join(outcome.stopped)}.")
+        parts.append(f"Stopped at its reserve, to go on from its last checkpoint: {', '.join(outcome.stopped)}.")
     if outcome.waiting:
         parts.append(f"{len(outcome.waiting)} stages need those.")
     more = " (or more)" if study.billing.device is not None else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def do(
     stages: Sequence[Stage],
     stages_dir: Path,
     on_step: Callable[[int, int | None], None],
-    seconds: float = math.inf,
+    deadline: Deadline,
 ) -> None:
     """Do a stage's work; what an interrupted attempt left is gone on with.
 
@@ -42,15 +41,15 @@ def do(
       stages: its stages.
       stages_dir: their folders.
       on_step: receives the number of the last step and that of all.
-      seconds: the longest it may take.
+      deadline: ends it at its reserve.
 
     Raises:
-      ReserveReached: it was stopped at that time, its checkpoint saved.
+      ReserveReached: it was stopped there.
       GateError: the teacher of a capture is not worth distilling.
       StageError: it failed.
     """
     folder = stages_dir / stage.name
-    with Deadline(seconds):
+    with deadline:
         if stage.kind == "evaluate":
             _evaluate(stage, folder, stages_dir)
             return

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill_or_annotate.pipeline.runner import CAP_STATUS, Study
+from distill_or_annotate.pipeline.deadline import CAP_STATUS
+from distill_or_annotate.pipeline.runner import Study
 from distill_or_annotate.pipeline.workflow.snakefile import log, mark, snakefile, status
 
 # Executors that Snakemake has without a plugin.

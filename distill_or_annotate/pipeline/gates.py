@@ -124,17 +124,19 @@ def notes(stages: Sequence[Stage], stages_dir: Path) -> list[str]:
 
 
 def compared_students(capture: Stage, stages: Sequence[Stage]) -> list[Stage]:
-    """The students that the teacher of a capture is compared with: those that had the same labels.
+    """The students that the teacher of a capture is compared with: those before it that had the same labels.
+
+    A study of several students trains the others after it, since they wait for what it leaves too.
 
     Args:
       capture: the stage.
-      stages: the study's stages.
+      stages: the study's stages, in order.
     """
     teacher = next(stage for stage in stages if stage.name in capture.depends_on)
     alike = (teacher.n_labels, teacher.data_seed, teacher.train_seed)
     return [
         stage
-        for stage in stages
+        for stage in stages[: [stage.name for stage in stages].index(capture.name)]
         if stage.kind == "annotate" and (stage.n_labels, stage.data_seed, stage.train_seed) == alike
     ]
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from distill_or_annotate.pipeline import gates
-from distill_or_annotate.scenarios import Scenario, expand
+from distill_or_annotate.scenarios import Scenario, expand, expand_all
 
 _SCENARIO = Scenario(
     name="gated",
@@ -46,6 +46,12 @@ def test_the_student_on_the_teachers_labels_stands_before_the_capture():
     kinds = [(stage.kind, stage.n_labels) for stage in expand(_SCENARIO)]
     assert kinds.index(("annotate", 40)) < [kind for kind, _ in kinds].index("capture")
     assert kinds.count(("annotate", 40)) == 1
+
+
+def test_in_a_study_of_several_students_the_capture_waits_for_the_first_alone():
+    stages = expand_all(dataclasses.replace(_SCENARIO, student=("mini_student", "mini_teacher")))
+    (capture,) = [stage for stage in stages if stage.kind == "capture"]
+    assert [stage.model for stage in gates.compared_students(capture, stages)] == ["mini_student"]
 
 
 def test_a_teacher_above_all_passes(tmp_path, monkeypatch):

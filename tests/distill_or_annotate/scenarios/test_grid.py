@@ -122,6 +122,22 @@ def test_of_a_total_budget_the_labels_at_hand_leave_the_rest():
     assert {stage.n_labels for stage in _kinds(stages, "finetune")} == {100, 5000}
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    total=st.integers(0, 400_000),
+    n_labels=st.lists(st.integers(1, 12_000), min_size=1, max_size=4, unique=True),
+    student=st.sampled_from(["t5_1_1_small", "t5_1_1_large"]),
+)
+def test_no_cell_of_a_total_budget_spends_more(total, n_labels, student):
+    scenario = _scenario(n_labels=tuple(n_labels), additional_usd=(), total_usd=(total / 100,), student=student)
+    for single, cell in all_cells(scenario, BOOK):
+        assert cell.affordable == (not cell.reason)
+        # Budgets are cents; what the labels at hand leave is rounded to one.
+        assert cell.spent_usd <= total / 100 + 0.006
+        if single.n_labels * 0.26 > total / 100 + 0.005:
+            assert not cell.affordable
+
+
 def test_the_dollars_of_a_pool_follow_from_the_price_book():
     scenario = _scenario(n_labels=(1000, 5000), additional_usd=(), n_unlabeled=(0, 10_000, 100_000))
     found = [

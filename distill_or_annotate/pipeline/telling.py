@@ -38,7 +38,7 @@ def print_plan(study: Study, console: Console) -> None:
     lines = [
         f"{len(study.stages)} stages, {n_finished} of them finished. Scenario dollars of book {book}: "
         f"{usd_text(plan['labels_usd'])} labels + {usd_text(plan['devices_usd'])} devices{and_api} = "
-        f"{usd_text(plan['total_usd'])}."
+        f"{usd_text(plan['total_usd'])}; --max-usd {ceil_usd(plan['total_usd']):.2f} covers them."
     ]
     if study.billing.device is not None:
         count, device = study.billing.n_devices, study.billing.device
@@ -77,7 +77,8 @@ def stopped_short(study: Study, outcome: Outcome, command: str) -> str:
     if outcome.stopped:
         parts.append(f"Stopped at its reserve, to go on from its last checkpoint: {', '.join(outcome.stopped)}.")
     if outcome.waiting:
-        parts.append(f"{len(outcome.waiting)} stages need those.")
+        count = len(outcome.waiting)
+        parts.append("1 stage needs those." if count == 1 else f"{count} stages need those.")
     more = " (or more)" if study.billing.device is not None else ""
     # A stage whose time has no rate needs more than was left, and nobody knows how much.
     raised = max(ceil_usd(needed_usd), 0.0) if not more else ceil_usd(max(needed_usd, 1.25 * study.ledger.max_usd))

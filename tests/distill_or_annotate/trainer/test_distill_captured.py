@@ -1,12 +1,14 @@
 """The trainer of students of a store: same losses on any mesh and in slices, and what it refuses."""
 
 import dataclasses
+import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distill_or_annotate.capture import collecting, header, writer
 from distill_or_annotate.capture.header import Header, StoreError
@@ -37,9 +39,10 @@ class _Mesh(partitioning.PjitPartitioner):
         return Mesh(np.asarray(jax.devices()[: np.prod(self.shape)]).reshape(self.shape), ("data", "model"))
 
 
-def _student(vocab_size: int = _VOCAB) -> models.EncoderDecoderModel:
+@functools.cache
+def _student() -> models.EncoderDecoderModel:
     config = network.T5Config(
-        vocab_size=vocab_size, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_encoder_layers=1,
+        vocab_size=_VOCAB, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=32, num_encoder_layers=1,
         num_decoder_layers=1, mlp_activations=("gelu", "linear"), dropout_rate=0.0,
     )  # fmt: skip
     return models.EncoderDecoderModel(network.Transformer(config=config), None, None, adafactor.Adafactor())
@@ -69,90 +72,79 @@ def _batch(kind: str) -> dict[str, np.ndarray]:
     return found | {name: np.asarray(value).reshape(_BATCH, _LENGTH, *value.shape[1:]) for name, value in kept.items()}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quickly_compiled():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
-@pytest.fixture(scope="module", params=["hidden", "topk"])
-def store(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    header.write(folder, _STORE if request.param == "hidden" else _TOPK)
-    if request.param == "hidden":
-        with writer.StoreWriter(folder, _STORE) as out:
-            out.write_head(_head())
-    return folder, request.param
-
-
-def _trainer(store, tmp_path, shape=(1, 1), student=None, **arguments):
-    student, partitioner = student or _student(), _Mesh(num_partitions=1, logical_axis_rules=compact_axis_rules())
+def _trainer(folder, tmp_path, shape=(1, 1), start=None, num_microbatches=None):
+    """A trainer over `shape` devices; `start` saves making parameters anew."""
+    student, partitioner = _student(), _Mesh(num_partitions=1, logical_axis_rules=compact_axis_rules())
     partitioner.shape = shape
-    tokens = dict.fromkeys(("encoder_input_tokens", "decoder_input_tokens"), (_BATCH, _LENGTH))
     initializer = utils.TrainStateInitializer(
         optimizer_def=student.optimizer_def,
         init_fn=student.get_initial_variables,
-        input_shapes=tokens,
+        input_shapes=dict.fromkeys(("encoder_input_tokens", "decoder_input_tokens"), (_BATCH, _LENGTH)),
         partitioner=partitioner,
     )
+    everywhere = NamedSharding(partitioner.mesh, PartitionSpec())
     return distill_captured.CapturedTrainer(
         model=student,
-        train_state=initializer.from_scratch(jax.random.PRNGKey(0)),
+        train_state=jax.device_put(start, everywhere) if start else initializer.from_scratch(jax.random.PRNGKey(0)),
         partitioner=partitioner,
         eval_names=[],
         summary_dir=str(tmp_path),
         train_state_axes=initializer.train_state_axes,
         rng=jax.random.PRNGKey(1),
         learning_rate_fn=lambda step: jnp.float32(0.03),
-        store=store[0],
-        **{"num_microbatches": None, **arguments},
+        store=folder,
+        num_microbatches=num_microbatches,
     )
 
 
 def _losses(trainer, kind: str) -> list[float]:
     """The losses of some steps on one batch, through the compiled two-argument step."""
-    with trainer:
-        spec = NamedSharding(trainer._partitioner.mesh, trainer._partitioner.data_partition_spec)
-        batch = jax.device_put(_batch(kind), spec)
-        trainer.compile_train(batch)
-        state, losses = trainer.train_state, []
-        for _ in range(_STEPS):
-            state, metrics = trainer._compiled_train_step(state, batch)
-            losses.append(float(jax.device_get(metrics["distill/kl_per_token"].compute())))
-        trainer.train_state = state
+    spec = NamedSharding(trainer._partitioner.mesh, trainer._partitioner.data_partition_spec)
+    batch = jax.device_put(_batch(kind), spec)
+    trainer.compile_train(batch)
+    losses = []
+    for _ in range(_STEPS):
+        trainer.train_state, metrics = trainer._compiled_train_step(trainer.train_state, batch)
+        losses.append(float(jax.device_get(metrics["distill/kl_per_token"].compute())))
     return losses
 
 
-@pytest.fixture(scope="module")
-def of_one_device(store, tmp_path_factory):
-    return _losses(_trainer(store, tmp_path_factory.mktemp("one")), store[1])
+@pytest.fixture(scope="module", params=["hidden", "topk"])
+def one_device(request, tmp_path_factory):
+    """Folder and kind of a store, its trainer on one device, the state that this began with, and its losses."""
+    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
+    header.write(folder, _STORE if kind == "hidden" else _TOPK)
+    if kind == "hidden":
+        with writer.StoreWriter(folder, _STORE) as out:
+            out.write_head(_head())
+    with _trainer(folder, tmp_path_factory.mktemp("one")) as trainer:
+        start = jax.device_get(trainer.train_state)
+        yield SimpleNamespace(folder=folder, kind=kind, trainer=trainer, start=start, losses=_losses(trainer, kind))
 
 
-def test_two_slices_on_a_4_by_2_mesh_have_the_losses_of_one_device(store, of_one_device, tmp_path):
-    found = _losses(_trainer(store, tmp_path, shape=(4, 2), num_microbatches=2), store[1])
-    np.testing.assert_allclose(found, of_one_device, rtol=1e-4)
+def test_two_slices_on_a_4_by_2_mesh_have_the_losses_of_one_device(one_device, tmp_path):
+    with _trainer(one_device.folder, tmp_path, (4, 2), one_device.start, num_microbatches=2) as trainer:
+        found = _losses(trainer, one_device.kind)
+        assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(trainer.train_state.params)} == {8}
+    np.testing.assert_allclose(found, one_device.losses, rtol=1e-4)
     assert found[-1] < 0.8 * found[0], "a student that had not moved would have the same losses whatever its gradients"
 
 
-def test_both_stores_start_from_nearly_the_same_loss(store, of_one_device, tmp_path):
-    """The states' logits are exact; the best tokens lump the rest, so their loss is at most the whole one."""
-    states = jnp.asarray(_batch("hidden")[collecting.HIDDEN])
-    with _trainer(store, tmp_path) as trainer:
-        batch = {name: jnp.asarray(array) for name, array in _batch(store[1]).items()}
-        logits = states.astype(jnp.float32) @ _head() * _STORE.logit_scale
-        whole = DistillationObjective(trainer._model, lambda _: logits)
-        metrics = jax.jit(lambda params: whole.loss_fn(params, batch, None)[1])(trainer.train_state.params)
-        expected = float(metrics["distill/kl_per_token"].compute())
-    if store[1] == "hidden":
-        assert of_one_device[0] == pytest.approx(expected, rel=1e-5)
+def test_the_loss_is_that_of_the_teachers_logits_or_with_a_tail_in_one_bucket_less(one_device):
+    states = jnp.asarray(_batch("hidden")[collecting.HIDDEN]).astype(jnp.float32)
+    batch = {name: jnp.asarray(array) for name, array in _batch(one_device.kind).items()}
+    whole = DistillationObjective(one_device.trainer._model, lambda _: states @ _head() * _STORE.logit_scale)
+    metrics = jax.jit(lambda params: whole.loss_fn(params, batch, None)[1])(one_device.start.params)
+    expected = float(metrics["distill/kl_per_token"].compute())
+    if one_device.kind == "hidden":
+        assert one_device.losses[0] == pytest.approx(expected, rel=1e-5)
     else:
-        assert 0.5 * expected < of_one_device[0] < expected
+        assert 0.5 * expected < one_device.losses[0] < expected
 
 
-def test_a_batch_of_another_feature_converter_is_refused(store, tmp_path):
-    with _trainer(store, tmp_path) as trainer, pytest.raises(StoreError, match="the batch lacks teacher_"):
+def test_a_batch_of_another_feature_converter_is_refused(one_device):
+    trainer = one_device.trainer
+    with pytest.raises(StoreError, match="the batch lacks teacher_"):
         distill_captured.teacher_of(trainer._store, trainer.head, {"decoder_target_tokens": jnp.zeros((2, 2))})
 
 
@@ -172,9 +164,3 @@ def test_a_store_of_another_objective_or_student_is_refused(found, options, voca
 @pytest.mark.parametrize(("found", "options"), [(_STORE, {"temperature": 1.0}), (_TOPK, {"divergence": "reverse"})])
 def test_states_serve_every_temperature_and_every_store_every_divergence(found, options):
     distill_captured.check(found, DistillationOptions(**options), _VOCAB)
-
-
-def test_a_store_in_the_making_is_refused(tmp_path):
-    header.write(tmp_path, dataclasses.replace(_TOPK, counts=None))
-    with pytest.raises(StoreError, match=r"is not finished\. Fix: run the capture again"):
-        _trainer((tmp_path, "topk"), tmp_path)

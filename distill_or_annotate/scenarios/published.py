@@ -42,8 +42,7 @@ def task_gin(task: str) -> str:
     Raises:
       UnknownTaskError: the paper has no such task.
     """
-    paper.task(task)
-    return f"gin/tasks/{task}.gin"
+    return f"gin/tasks/{_known(task)}.gin"
 
 
 def n_labels(table: str, task: str, book: str, least: int = 1) -> tuple[int, ...]:
@@ -167,7 +166,15 @@ def blocks(table: str, task: str) -> list[dict[str, Any]]:
 def _paper_task(task: str, book: str) -> tuple[str, float]:
     """The task of the paper that a study stands for, and the scale it stands at."""
     prices = load_book(book)
-    return prices.base_task or task, prices.scale
+    return _known(prices.base_task or task), prices.scale
+
+
+def _known(task: str) -> str:
+    try:
+        paper.task(task)
+    except paper.UnknownTaskError as error:
+        raise paper.UnknownTaskError(f"{error} Fix: --set TASK=wlp, or another of these.") from error
+    return task
 
 
 def _check(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 
-.PHONY: help install quickstart test lint tests test-parity format bench-mini pretrain-mini pretrain-wlp task-smoke wheel-check clean
+.PHONY: help install quickstart test lint tests test-parity test-browser format bench-mini pretrain-mini pretrain-wlp task-smoke wheel-check clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -34,7 +34,7 @@ lint: install
 	$(BIN)/ruff format --check .
 
 tests: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test: lint tests ## Set-up, lint and the test suite.
 
@@ -42,6 +42,10 @@ test-parity: install ## Network and converted checkpoints against transformers o
 	VENV="$(VENV)" bash launch/install_parity.sh
 	$(BIN)/python -m pytest -m parity runtime/tests/test_parity.py tests/distill_or_annotate/interop/test_parity.py \
 	  tests/distill_or_annotate/losses/test_parity.py tests/docs/test_checkpoints.py
+
+test-browser: install ## The report loaded in headless Chromium (from Debian's packages, installed when missing).
+	bash launch/install_browser.sh
+	DOA_NEEDS_BROWSER=1 $(BIN)/python -m pytest tests/distill_or_annotate/reports/test_browser.py
 
 format: install ## Format and fix what can be fixed.
 	$(BIN)/ruff check --fix .

@@ -10,10 +10,11 @@ from distill_or_annotate.prices import PriceBookError, load_book
 from distill_or_annotate.reports.certainty import Comparison
 from distill_or_annotate.reports.repricing import compute_break_even, label_break_even
 from distill_or_annotate.reports.table import Block, ReportCell
-from distill_or_annotate.reports.verdict import cautions, headline, verdicts
+from distill_or_annotate.reports.verdict import cautions, compare, headline
 
 _STEP_USD = 100.0
 _NAMES = {"annotate": "labels", "distill": "distillation"}
+_VERBS = {"annotate": "annotating", "distill": "distilling"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ def bought(totals: Totals) -> list[str]:
             kinds[kind] = kinds.get(kind, 0.0) + usd
     names = {"label": "labels", "device": "computing", "api": "API calls"}
     parts = [f"${usd:,.2f} of {names[kind]}" for kind, usd in sorted(kinds.items()) if usd]
-    return [f"Of ${totals.scenario_usd:,.2f}: {', '.join(parts)}."] if parts else ["Nothing was bought yet."]
+    return [f"{' and '.join(parts)}, ${totals.scenario_usd:,.2f} in all."] if parts else ["nothing yet."]
 
 
 def next_purchase(block: Block, manifest: Mapping[str, Any]) -> list[str]:
@@ -157,23 +158,29 @@ def _is_sound(cell: ReportCell) -> bool:
 
 def _won(block: Block, compared: Sequence[Comparison]) -> list[str]:
     by_budget = {comparison.budget_usd: comparison for comparison in compared}
-    scored = [
-        usd
-        for column, usd in enumerate(block.budgets_usd)
-        if any(row[column].value is not None for row in block.rows.values())
-    ]
+    alone: dict[str, list[str]] = {}
     sentences = []
-    for usd, sentence in zip(scored, verdicts(block), strict=True):
-        found = by_budget.get(usd)
-        if found is None:
-            both = sum(row[block.budgets_usd.index(usd)].value is not None for row in block.rows.values()) == 2
-            sentences.append(sentence + (" How surely is not known: no predictions at hand." if both else ""))
-            continue
-        sure = "The difference is sure" if found.is_sure else "The difference is not sure"
-        value = "below 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
-        interval = f"95% interval {found.low:+.1f} to {found.high:+.1f}, corrected p {value}"
-        sentences.append(f"{sentence} {sure} ({interval}), {found.basis}.")
-    return sentences
+    for column, usd in enumerate(block.budgets_usd):
+        scored = [name for name, row in block.rows.items() if row[column].value is not None]
+        if len(scored) == 1:
+            alone.setdefault(scored[0], []).append(f"{block.rows[scored[0]][column].display} at +${usd:,.2f}")
+        elif scored:
+            sentences.append(compare(block, column, usd) + _surely(by_budget.get(usd)))
+    single = [
+        f"{_VERBS[name].capitalize()} alone scores {', '.join(scores)}: the other strategy has no model there."
+        for name, scores in alone.items()
+    ]
+    bases = dict.fromkeys(comparison.basis for comparison in compared if comparison.n_models > 1)
+    return [*sentences, *(f"Intervals are {basis}." for basis in bases), *single]
+
+
+def _surely(found: Comparison | None) -> str:
+    if found is None:
+        return " How surely is not known: no predictions at hand."
+    sure = "Sure" if found.is_sure else "Not sure"
+    where = f" over test {found.clusters}s" if found.n_models == 1 else ""
+    value = "below 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
+    return f" {sure}{where}: 95% interval {found.low:+.1f} to {found.high:+.1f}, corrected p {value}."
 
 
 def _scale(manifest: Mapping[str, Any]) -> float:

@@ -51,11 +51,13 @@ def html_of(grid: Grid, level: int = 3) -> str:
     """
     heads = "".join(f'<th scope="col">{escaped(head)}</th>' for head in grid.heads)
     rows = "".join(_row(name, entries, len(grid.heads)) for name, entries in grid.rows)
-    caption = f"<caption>{escaped(grid.caption)}</caption>" if grid.caption else ""
-    table = f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    # Beside the table, not in it: a caption inside would be as wide as what scrolls.
+    caption = f'<p class="caption">{escaped(grid.caption)}</p>' if grid.caption else ""
+    label = f' aria-label="{escaped(grid.title)}"' if grid.title else ""
+    table = f"<table{label}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     notes = f'<div class="note">{bulleted(grid.notes)}</div>' if grid.notes else ""
     title = f"<h{level}>{escaped(grid.title)}</h{level}>" if grid.title else ""
-    return f'{title}<div class="scroll" tabindex="0">{table}</div>{notes}'
+    return f'{title}{caption}<div class="scroll" tabindex="0">{table}</div>{notes}'
 
 
 def markdown_of(grid: Grid, level: int = 3) -> str:

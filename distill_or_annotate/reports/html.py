@@ -57,11 +57,11 @@ def _run(report: RunReport, pictures: Sequence[Figure], is_only: bool) -> list[s
         parts.append(f'<p class="answer">{escaped("No results yet." if not studies else _summary(studies))}</p>')
     parts.append(_bought(report.totals))
     if len(studies) == 1:
-        parts.append(_cards(studies[0].answer, report.totals))
+        parts.append(_cards(studies[0].answer))
     elif studies:
         parts.append(bulleted(f"{study.block.title}: {study.answer.headline}" for study in studies))
     for study, figure in zip(studies, pictures, strict=False):
-        parts += _study(study, figure, has_cards=len(studies) > 1, totals=report.totals)
+        parts += _study(study, figure, has_cards=len(studies) > 1)
     for data, figure in zip(report.figures, pictures[len(studies) :], strict=True):
         parts.append(_figure(data, figure))
     if report.energy_grid:
@@ -88,15 +88,14 @@ def _bought(totals: Totals) -> str:
         ("Local dollars", f"${totals.local_usd:,.4f}", "this machine's time"),
         ("Device time", _duration(totals.device_seconds), f"{_duration(totals.wasted_device_seconds)} wasted"),
     ]
-    return fact_row(facts)
+    return fact_row(facts) + f'<p class="note">What was bought: {escaped(" ".join(bought(totals)))}</p>'
 
 
-def _cards(answer: Answer, totals: Totals) -> str:
+def _cards(answer: Answer) -> str:
     cards = (
         ("What won, and how surely", [*answer.won, *answer.cautions]),
         ("What the next $100 should buy", answer.next_purchase),
         ("What would change the answer", answer.would_change),
-        ("What was bought", bought(totals)),
     )
     return (
         '<div class="cards">'
@@ -105,11 +104,11 @@ def _cards(answer: Answer, totals: Totals) -> str:
     )
 
 
-def _study(study: StudyReport, figure: Figure, has_cards: bool, totals: Totals) -> list[str]:
+def _study(study: StudyReport, figure: Figure, has_cards: bool) -> list[str]:
     block = study.block
     parts = [f"<h2>{escaped(block.title)}</h2>"]
     if has_cards:
-        parts.append(_cards(study.answer, totals))
+        parts.append(_cards(study.answer))
     parts.append(_table(block))
     notes = notes_of(block)
     if notes:
@@ -132,7 +131,7 @@ def _table(block: Block) -> str:
         f"Floors: {escaped(floors_text(block)) or 'none recorded'}. † marks a degenerate model. {_error(block)}"
     )
     return (
-        f'<div class="scroll" tabindex="0"><table class="study"><caption>{caption}</caption><thead><tr>'
+        f'<p class="caption">{caption}</p><div class="scroll" tabindex="0"><table class="study"><thead><tr>'
         f'<th scope="col">Strategy</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
 

@@ -66,10 +66,10 @@ def pictured(figure: Figure, alt: str, caption: str) -> str:
     # A PNG says its size in its first chunk: width and height, four bytes each.
     width, height = (int.from_bytes(figure.light_png[i : i + 4], "big") for i in (16, 20))
     return "\n".join([
-        "<figure><picture>",
+        '<figure><div class="scroll" tabindex="0"><picture>',
         f'<source media="(prefers-color-scheme: dark)" srcset="{inlined(figure.dark_png)}">',
         f'<img src="{inlined(figure.light_png)}" width="{width}" height="{height}" alt="{escaped(alt)}"></picture>',
-        f"<figcaption>{caption}</figcaption></figure>",
+        f"</div><figcaption>{caption}</figcaption></figure>",
     ])  # fmt: skip
 
 

@@ -187,7 +187,8 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
     else:
         stderr = rows[0].get("stderr")
     flags = [row["degenerate"] for row in rows if row.get("degenerate") and row["degenerate"]["flagged"]]
-    notes = sorted({reason for flag in flags for reason in flag.get("reasons") or ["no reason given"]})
+    reasons = {reason for flag in flags for reason in flag.get("reasons") or ["no reason given"]}
+    notes = sorted(reason.replace("+-", "±") for reason in reasons)
     if plan and plan.get("capped_by_pool"):
         notes.append("the dollars would have bought more than the pool holds")
     return ReportCell(

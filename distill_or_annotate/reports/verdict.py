@@ -18,7 +18,7 @@ def verdicts(block: Block) -> list[str]:
         cells = {name: row[column] for name, row in block.rows.items()}
         scored = {name: cell for name, cell in cells.items() if cell.value is not None}
         if len(scored) == 2:
-            sentences.append(_compare(block, column, budget_usd))
+            sentences.append(compare(block, column, budget_usd))
         elif len(scored) == 1:
             (name,) = scored
             other = next((cell for key, cell in cells.items() if key != name), None)
@@ -35,14 +35,20 @@ def headline(block: Block) -> str:
     """
     winners = [(usd, block.winner(column)) for column, usd in enumerate(block.budgets_usd)]
     won = {name: [usd for usd, winner in winners if winner == name] for name in _VERBS}
+    open_usd = [usd for column, (usd, winner) in enumerate(winners) if winner is None and _has_both(block, column)]
+    undecided = f"; no winner at {_listed(open_usd)}" if open_usd else ""
     if not won["annotate"] and not won["distill"]:
+        if open_usd:
+            return f"No winner at {_listed(open_usd)}."
         return "No budget has two scores that differ yet: there is nothing to compare."
     if not won["annotate"] or not won["distill"]:
         name = "annotate" if won["annotate"] else "distill"
-        n, usd = len(won[name]), ", ".join(f"+${usd:,.2f}" for usd in won[name])
-        return f"{_VERBS[name].capitalize()} was the better buy at every budget where the two differ ({n}: {usd})."
-    parts = [f"{_VERBS[name]} at {', '.join(f'+${usd:,.2f}' for usd in won[name])}" for name in ("distill", "annotate")]
-    return f"It depends on the budget: {parts[0]}; {parts[1]}."
+        every = (
+            "every budget that both strategies can use" if not open_usd and len(won[name]) > 3 else _listed(won[name])
+        )
+        return f"{_VERBS[name].capitalize()} was the better buy at {every}{undecided}."
+    parts = [f"{_VERBS[name]} at {_listed(won[name])}" for name in ("distill", "annotate")]
+    return f"It depends on the budget: {parts[0]}; {parts[1]}{undecided}."
 
 
 def cautions(block: Block) -> list[str]:
@@ -72,7 +78,23 @@ def cautions(block: Block) -> list[str]:
     return said
 
 
-def _compare(block: Block, column: int, budget_usd: float) -> str:
+def _has_both(block: Block, column: int) -> bool:
+    return sum(row[column].value is not None for row in block.rows.values()) == 2
+
+
+def _listed(dollars: list[float]) -> str:
+    *first, last = [f"+${usd:,.2f}" for usd in dollars]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def compare(block: Block, column: int, budget_usd: float) -> str:
+    """Returns who won at a budget with two scores, and by how much.
+
+    Args:
+      block: the study.
+      column: position among the budgets.
+      budget_usd: its additional dollars.
+    """
     annotate, distill = block.rows["annotate"][column], block.rows["distill"][column]
     difference = distill.value - annotate.value
     winner = block.winner(column)

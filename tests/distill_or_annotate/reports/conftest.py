@@ -3,9 +3,11 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from distill_or_annotate.ledger import Ledger
+from distill_or_annotate.metrics.evaluation import Scorer
 from distill_or_annotate.prices import load_book
 from distill_or_annotate.scenarios import Scenario, cells, expand, teacher_cell
 
@@ -112,3 +114,58 @@ def write_run(tmp_path):
 def run_folder(write_run, rows):
     """The small run."""
     return write_run(rows)
+
+
+LABELS = ("supports", "refutes", "unclear")
+
+
+@dataclasses.dataclass
+class Answered:
+    """Writes the answers of a run's models where its evaluations would."""
+
+    folder: str
+    n_examples: int = 200
+
+    def rows(self, share_right, seed, **fields):
+        """Test examples with predictions of which about a share is right; the same examples every time."""
+        targets = np.random.default_rng(0).choice(LABELS, size=self.n_examples, p=(0.6, 0.3, 0.1))
+        drawn = np.random.default_rng(seed).random(self.n_examples)
+        return [
+            {"source": f"example {i}", "target": str(target), **{name: value(i) for name, value in fields.items()}}
+            | {"prediction": str(target) if drawn[i] < share_right else LABELS[0 if target != LABELS[0] else 1]}
+            for i, target in enumerate(targets)
+        ]
+
+    def add(self, row, share_right, seed, **fields):
+        """Returns a result whose score its answers on disk give."""
+        (run_id,), rows = row["run_ids"], self.rows(share_right, seed, **fields)
+        scorer = Scorer("accuracy", LABELS)
+        score = scorer.scores(rows, [each["prediction"] for each in rows])["accuracy"]
+        stage = self.folder / "stages" / f"evaluate-{run_id}"
+        stage.mkdir(parents=True)
+        facts = {"metric": "accuracy", "mode": "fair", "score": score, "subject": run_id, "labels": list(LABELS)}
+        (stage / "evaluation.json").write_text(json.dumps(facts))
+        (stage / "predictions.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+        return {**row, "metric": "accuracy", "score": score, "floor": {"constant": 40.0}}
+
+
+@pytest.fixture
+def answered_run(write_run, result_cells):
+    """Makes a run whose models' answers are on disk: annotate and distill at two budgets, and the teacher."""
+
+    def make(data_seeds=(0,), train_seeds=(0,), name="answered", **fields):
+        folder = write_run([], name=name)
+        answered, rows = Answered(folder), []
+        shares = {("annotate", 6.0): 0.6, ("distill", 6.0): 0.8, ("annotate", 12.0): 0.7, ("distill", 12.0): 0.71}
+        for cell in result_cells:
+            share = 0.9 if cell.strategy == "teacher" else shares.get((cell.strategy, round(cell.additional_usd, 6)))
+            for data_seed in data_seeds if share else ():
+                for train_seed in train_seeds:
+                    named = f"{cell.strategy}-{cell.additional_usd:g}-d{data_seed}t{train_seed}"
+                    seeds = {"data_seed": data_seed, "train_seed": train_seed, "run_ids": [named]}
+                    seed = sum(map(ord, named)) + data_seed
+                    rows.append(answered.add(result_row(cell, 1.0, **seeds), share, seed, **fields))
+        (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return make

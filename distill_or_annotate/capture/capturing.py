@@ -8,6 +8,7 @@ Order of work, and why it must be so:
   2. The header is compared before the first batch: a folder that holds another capture is refused before more is spent.
   3. Whole shards are skipped while the pool is read, so that a killed pass goes on where it stopped.
   4. The predictions are made of the shards, and marked as complete last.
+Of several processes of one job the first writes; all compute each batch, so all must skip the same shards.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 
 from distill_or_annotate.capture import collecting, identity, labels, predictions, sizes, writer
@@ -131,12 +133,29 @@ def capture(
 
     writes = jax.process_index() == 0
     with writer.StoreWriter(output_dir, store, shard_id, num_shards, writes) as out:
+        _agree(out)
         if head is not None:
             out.write_head(head)
         writer.write_all(out, _pool(dataset_cfg, given_task), run, advance)
         if writes:
             predictions.write(out)
+    # t5x.infer goes on from here: a process that found no predictions yet would begin to infer, alone.
+    utils.sync_global_devices("captured")
     return output_dir
+
+
+def _agree(out: writer.StoreWriter) -> None:
+    """All processes of this job skip what its writing process finds whole; in the rest each computes its part."""
+    if jax.process_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    whole = np.asarray(out.whole_shards() if jax.process_index() == 0 else [], np.int32)
+    count = int(multihost_utils.broadcast_one_to_all(np.int32(len(whole))))
+    if jax.process_index() != 0:
+        whole = np.zeros(count, np.int32)
+    if count:
+        out.skip(np.asarray(multihost_utils.broadcast_one_to_all(whole)).tolist())
 
 
 def _pool(cfg: Any, given_task: str | None) -> Iterable[Example]:

@@ -93,9 +93,19 @@ def head(params: Any, config: Any) -> tuple[np.ndarray, bool, float]:
       config: the configuration of its network.
 
     Returns:
-      The matrix [E, V] in the parameters' type, whether it is the embedding, and the scale of its logits.
+      The matrix [E, V] in the parameters' type, whether it is the embedding, and the scale of its logits. All processes
+      of a job have to ask: each may hold a part.
     """
     if getattr(config, "logits_via_embedding", False):
-        embedding = np.asarray(jax.device_get(params["token_embedder"]["embedding"]))
+        embedding = _whole(params["token_embedder"]["embedding"])
         return np.ascontiguousarray(embedding.T), True, float(1.0 / np.sqrt(np.float32(config.emb_dim)))
-    return np.asarray(jax.device_get(params["decoder"]["logits_dense"]["kernel"])), False, 1.0
+    return _whole(params["decoder"]["logits_dense"]["kernel"]), False, 1.0
+
+
+def _whole(array: Any) -> np.ndarray:
+    """The array in this process's memory, also where other processes hold parts of it."""
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    return np.asarray(jax.device_get(array))

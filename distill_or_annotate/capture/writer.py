@@ -37,7 +37,8 @@ class StoreWriter:
       store: its header.
       host: number of this host, 0 to `n_hosts` - 1.
       n_hosts: hosts that write the store, each into the same folder.
-      writes: False for the further processes of one job over several hosts: they compute along and write nothing.
+      writes: False for the further processes of one job over several hosts: they compute along and write nothing. They
+        must skip what the writing process skips: give them its `whole_shards()` by `skip`.
 
     Raises:
       StoreError: the folder holds another store, the host's number is out of range, or another process writes as the
@@ -49,6 +50,7 @@ class StoreWriter:
             raise StoreError(f"host is {host}; allowed: 0 to {n_hosts - 1} (n_hosts is {n_hosts}).")
         self.folder, self.header, self.host, self.n_hosts = Path(folder), store, host, n_hosts
         self._types, self._writes, self._lock = records.feature_types(store), writes, None
+        self._whole: frozenset[int] = frozenset()
         if not writes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -82,8 +84,23 @@ class StoreWriter:
         """Whether this host writes the shard of that number."""
         return shard % self.n_hosts == self.host
 
+    def whole_shards(self) -> list[int]:
+        """Numbers of the shards that need no more work, as this process sees the folder."""
+        numbers = (int(path.stem.removeprefix("part-")) for path in self.folder.glob("part-?????.json"))
+        return sorted(shard for shard in numbers if (self.folder / shard_name(shard)).exists())
+
+    def skip(self, shards: Iterable[int]) -> None:
+        """Takes these shards, and no others, for whole: who does not write may not see the folder, or see it late.
+
+        Args:
+          shards: their numbers.
+        """
+        self._whole = frozenset(shards)
+
     def is_whole(self, shard: int) -> bool:
         """Whether the shard of that number needs no more work."""
+        if not self._writes:
+            return shard in self._whole
         return (self.folder / _index_name(shard)).exists() and (self.folder / shard_name(shard)).exists()
 
     def write_head(self, head_ExV: np.ndarray) -> None:

@@ -40,7 +40,7 @@ def files(config):
 @pytest.fixture(scope="session")
 def compilation_cache(tmp_path_factory):
     """A folder of compiled programs for all these runs: their steps are the same, and compiling is most of the time."""
-    return str(tmp_path_factory.mktemp("compiled"))
+    return os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture

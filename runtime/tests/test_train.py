@@ -28,6 +28,7 @@ def run(configured, folder, **macros):
     return configured("train", "finetune", {name.replace("__", "."): value for name, value in macros.items()})()
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_state_of_an_uninterrupted_one(start, tmp_path):
     options = {"utils.SaveCheckpointConfig.period": 10, "utils.SaveCheckpointConfig.keep": 2, "EVAL_PERIOD": 0}
     killed, whole = tmp_path / "killed", tmp_path / "whole"

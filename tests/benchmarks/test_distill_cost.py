@@ -34,6 +34,7 @@ def counted(tmp_path_factory):
     return _report(tmp_path_factory, "--flops-only", "--model", "tiny")
 
 
+@pytest.mark.slow
 def test_totals_are_one_pass_of_the_teacher_and_ten_epochs(timed):
     parts, total = timed["median_seconds"]["ours"], timed["total_seconds"]
     assert all(seconds > 0 for seconds in parts.values())

@@ -46,9 +46,6 @@ def followed(tmp_path_factory):
         "DOA_DATA_DIR": str(folder / "data"),
         "DOA_CACHE_DIR": str(folder / "cache"),
         "JAX_PLATFORMS": "cpu",
-        # Four processes, each with its programs: compiling them thoroughly would be half of the time.
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": "",
     }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
@@ -62,6 +59,7 @@ def followed(tmp_path_factory):
     return folder, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_trial_leaves_what_the_page_says(followed):
     folder, _ = followed

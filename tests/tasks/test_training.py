@@ -35,6 +35,7 @@ def _examples(folder):
 
 
 # Two processes that import TensorFlow, JAX and Beam: under a minute where nothing else runs.
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_task_is_cached_by_beam_trained_from_its_cache_and_scored(
     released, tmp_path, monkeypatch, small_vocabulary_file, golden, invented

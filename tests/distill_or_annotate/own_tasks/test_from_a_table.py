@@ -1,7 +1,6 @@
 """The README's way from a table, literally, in a folder of the user's own: one budget, three steps a model."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -13,8 +12,6 @@ import pytest
 _README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 _COMMANDS = re.findall(r"^doa [^\n]*reviews[^\n]*$", _README, re.MULTILINE)
 _FEW_STEPS = {kind: {"MAX_STEPS": 3} for kind in ("finetune", "distill", "annotate")}
-# Programs here run for three steps: compiling them thoroughly would be most of the test's time.
-_ENVIRONMENT = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 def _run(command: str, folder: Path, *more: str) -> str:
@@ -24,7 +21,6 @@ def _run(command: str, folder: Path, *more: str) -> str:
     done = subprocess.run(
         [sys.executable, *program, *words[1:], *more],
         cwd=folder,
-        env=_ENVIRONMENT,
         capture_output=True,
         text=True,
     )

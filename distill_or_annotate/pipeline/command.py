@@ -169,6 +169,7 @@ def _manifest(study: Study, digests: dict[str, str], console: Console) -> dict[s
         "truncations": truncated,
         "assumptions": scenario.remarks(),
         "price_book": scenario.price_book,
+        "stages_dir": str(study.store.folder.absolute()),
         "cells": results.planned_cells(scenario, study.billing.book),
     }
 

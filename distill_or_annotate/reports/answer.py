@@ -69,7 +69,7 @@ def answer_of(block: Block, compared: Sequence[Comparison], manifest: Mapping[st
     if changes and any(cell.status == "degenerate" for row in block.rows.values() for cell in row):
         changes.append("Some of the models behind these prices are degenerate (†).")
     if not changes:
-        changes = ["Not known: no budget has a score of both strategies that a price could be weighed against."]
+        changes = ["Not known: at the largest budget the two strategies have no two sound scores that differ."]
     return Answer(
         headline=headline(block),
         won=tuple(_won(block, compared)),
@@ -177,10 +177,10 @@ def _won(block: Block, compared: Sequence[Comparison]) -> list[str]:
 def _surely(found: Comparison | None) -> str:
     if found is None:
         return " How surely is not known: no predictions at hand."
-    sure = "Sure" if found.is_sure else "Not sure"
+    sure = "sure" if found.is_sure else "not sure"
     where = f" over test {found.clusters}s" if found.n_models == 1 else ""
     value = "below 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
-    return f" {sure}{where}: 95% interval {found.low:+.1f} to {found.high:+.1f}, corrected p {value}."
+    return f" The difference is {sure}{where}: 95% interval {found.low:+.1f} to {found.high:+.1f}, corrected p {value}."
 
 
 def _scale(manifest: Mapping[str, Any]) -> float:

@@ -28,7 +28,9 @@ def beside(block: Block, manifest: Mapping[str, Any]) -> Grid | None:
     task, scale = book.base_task or block.task, book.scale
     if task not in paper.task_names():
         return None
-    published = _published(str(manifest.get("scenario", {}).get("name", "")), task, block, scale)
+    # A scenario of a table is named after it, its form and its task: table2_mini_wlp.
+    table = str(manifest.get("scenario", {}).get("name", "")).split("_")[0]
+    published = _published(table, task, block, scale)
     if not published:
         return None
     rows: list[tuple[str, tuple[Entry, ...]]] = []

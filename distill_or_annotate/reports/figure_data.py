@@ -129,16 +129,13 @@ def paper_figure(name: str) -> FigureData:
 
 
 def run_figures(scenario: str, blocks: Sequence[Block]) -> list[FigureData]:
-    """Returns the figures that a run has the models for: the one it is named after, and Figure 2 where N varies.
+    """Returns the figure that a run is named after, drawn from its own models; none for other runs.
 
     Args:
       scenario: the run's name.
       blocks: its studies.
     """
-    several = len({(block.task, block.models, block.n_labels) for block in blocks}) > len(
-        {(block.task, block.models) for block in blocks}
-    )
-    names = [name for name in FIGURES if scenario.startswith(name) or (name == "figure2" and several)]
+    names = [name for name in FIGURES if scenario.startswith(name)]
     figures = []
     for name in names:
         panels = []

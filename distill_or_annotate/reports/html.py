@@ -8,7 +8,7 @@ from distill_or_annotate.ledger import LOCAL_BOOK, Totals
 from distill_or_annotate.reports.answer import Answer, bought
 from distill_or_annotate.reports.assembled import RunReport, StudyReport
 from distill_or_annotate.reports.figure_data import FIGURES, FigureData
-from distill_or_annotate.reports.grids import Grid, html_of
+from distill_or_annotate.reports.grids import Entry, Grid, html_of
 from distill_or_annotate.reports.inputs import RunFiles
 from distill_or_annotate.reports.parts import Figure, bulleted, document, escaped, fact_row, pictured
 from distill_or_annotate.reports.table import Block, ReportCell
@@ -35,12 +35,15 @@ def page(
       paper_grids: the paper's tables; empty without --paper.
       paper_pictures: the paper's figures and their pictures; empty without --paper.
     """
-    name = " and ".join(report.run.name for report in reports) or "the paper's numbers"
+    name = f"{len(reports)} runs" if len(reports) > 1 else "the paper's numbers"
+    name = reports[0].run.name if len(reports) == 1 else name
     if len(reports) == 1 and len(reports[0].studies) and "name" not in reports[0].run.manifest.get("scenario", {}):
         name = reports[0].studies[0].block.task
     parts = [f"<h1>Distill or annotate? {escaped(name)}</h1>"]
     if not reports:
         parts.append('<p class="answer">What the paper printed, in its own layout.</p>')
+    if len(reports) > 1:
+        parts.append(_runs(reports))
     for report, drawn in zip(reports, pictures, strict=True):
         parts += _run(report, drawn, is_only=len(reports) == 1)
     if paper_grids or paper_pictures:
@@ -51,10 +54,7 @@ def page(
 def _run(report: RunReport, pictures: Sequence[Figure], is_only: bool) -> list[str]:
     studies = report.studies
     parts = [] if is_only else [f'<h2 class="run">{escaped(report.run.name)}</h2>']
-    if len(studies) == 1:
-        parts.append(f'<p class="answer">{escaped(studies[0].answer.headline)}</p>')
-    else:
-        parts.append(f'<p class="answer">{escaped("No results yet." if not studies else _summary(studies))}</p>')
+    parts.append(f'<p class="answer">{escaped(_answer(report))}</p>')
     parts.append(_bought(report.totals))
     if len(studies) == 1:
         parts.append(_cards(studies[0].answer))
@@ -70,12 +70,28 @@ def _run(report: RunReport, pictures: Sequence[Figure], is_only: bool) -> list[s
     return [*parts, _ledger(report.totals, report.run), assumptions, _provenance(report.run)]
 
 
+def _runs(reports: Sequence[RunReport]) -> str:
+    rows = tuple(
+        (report.run.name, (Entry(_answer(report)), Entry(f"${report.totals.scenario_usd:,.2f}"))) for report in reports
+    )
+    return html_of(Grid("What won, run by run", ("Run", "Answer", "Scenario dollars"), rows), level=2)
+
+
+def _answer(report: RunReport) -> str:
+    studies = report.studies
+    if len(studies) == 1:
+        return studies[0].answer.headline
+    return _summary(studies) if studies else "No results yet."
+
+
 def _summary(studies: Sequence[StudyReport]) -> str:
     winners = [study.block.winner(column) for study in studies for column in range(len(study.block.budgets_usd))]
     won = {name: winners.count(name) for name in _NAMES}
+    if not any(won.values()):
+        return f"No budget has a winner in any of the {len(studies)} studies."
     return (
-        f"{len(studies)} studies: distilling was the better buy in {won['distill']} cells, annotating in "
-        f"{won['annotate']}."
+        f"Of {len(winners)} budgets in {len(studies)} studies distilling was the better buy at {won['distill']}, "
+        f"annotating at {won['annotate']}."
     )
 
 

@@ -118,7 +118,7 @@ def compute_break_even(block: Block) -> BreakEven | None:
 
 
 def _common_column(block: Block) -> int | None:
-    """Position of the largest budget, above 0, with a score of both strategies."""
+    """Position of the largest budget, above 0, with a score of both strategies, where the two differ."""
     if not {"annotate", "distill"} <= set(block.rows):
         return None
     common = [
@@ -126,4 +126,10 @@ def _common_column(block: Block) -> int | None:
         for column, usd in enumerate(block.budgets_usd)
         if usd > 0 and all(block.rows[name][column].value is not None for name in ("annotate", "distill"))
     ]
-    return common[-1] if common else None
+    if not common:
+        return None
+    # Two models that nothing was learnt by, or that print alike, have no price at which they turn.
+    pair = [block.rows[name][common[-1]] for name in ("annotate", "distill")]
+    if all(cell.status == "degenerate" for cell in pair) or len({f"{cell.value:.1f}" for cell in pair}) == 1:
+        return None
+    return common[-1]

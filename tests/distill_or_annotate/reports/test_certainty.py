@@ -32,7 +32,7 @@ def test_one_seed_has_no_interval_over_seeds_and_says_so(answered_run):
     assert all("one seed, no interval over seeds" in comparison.sentence for comparison in found)
     answer = answer_of(block, found, {})
     assert any("One training seed per cell: no interval over seeds" in said for said in answer.cautions)
-    assert any("Sure over test examples" in said for said in answer.won)
+    assert any("is sure over test examples" in said for said in answer.won)
 
 
 def test_several_seeds_widen_the_error_and_are_counted(answered_run):

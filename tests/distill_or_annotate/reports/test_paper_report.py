@@ -126,7 +126,7 @@ def test_several_runs_share_a_report(write_run, rows, tmp_path):
     names = {path.name for path in (tmp_path / "both" / "figures").iterdir()}
     assert {"quickstart_1_pareto.png", "quickstart_2_pareto.csv"} <= names
     text = (tmp_path / "both" / "index.html").read_text()
-    assert text.count('<h2 class="run">') == 2
+    assert text.count('<h2 class="run">') == 2 and "What won, run by run" in text
     assert (tmp_path / "both" / "quickstart_1_energy.csv").read_text().startswith("stage,device_seconds,energy_kwh")
 
 

@@ -16,6 +16,7 @@ from distill_or_annotate.reports.grids import Entry, Grid
 _GRID = ("current", "carbon/us")
 # What bills the devices of a study that was rented rather than measured here.
 _RENTED = "power/a40"
+_GPU_HOUR = "gpu_hour/a40"
 _SECONDS_PER_HOUR = 3600
 
 
@@ -135,8 +136,8 @@ def billed_gpu_hours(ledger: Iterable[Mapping[str, Any]]) -> float:
     for row in ledger:
         book = books.get(row["book"])
         counts = row["status"] != "reserved" and row["kind"] == "device" and row["unit"] != "device-second"
-        if counts and book is not None and not book.is_scaled:
-            hours += row["usd"] / book.gpu_hour().usd
+        if counts and book is not None and not book.is_scaled and _GPU_HOUR in book.entries:
+            hours += row["usd"] / book.entries[_GPU_HOUR].usd
     return hours
 
 

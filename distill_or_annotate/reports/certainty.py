@@ -43,15 +43,20 @@ class Comparison:
     def sentence(self) -> str:
         """What the comparison says and what it says nothing about."""
         ahead = "distilling ahead" if self.points > 0 else "annotating ahead" if self.points < 0 else "no difference"
-        interval = f"95% interval {self.low:+.1f} to {self.high:+.1f}, corrected p {_p(self.p_value)}"
-        return f"At +${self.budget_usd:,.2f}: {ahead}, {self.points:+.1f} points ({interval}; {self.basis})."
+        return f"At +${self.budget_usd:,.2f}: {ahead}, {self.points:+.1f} points ({self.interval}; {self.basis})."
+
+    @property
+    def interval(self) -> str:
+        """The interval and its p-value; of one seed, whose next run nobody knows, the p-value alone."""
+        p_value = f"corrected p {'below 0.001' if self.p_value < 0.001 else f'{self.p_value:.3f}'}"
+        return p_value if self.n_models == 1 else f"95% interval {self.low:+.1f} to {self.high:+.1f}, {p_value}"
 
     @property
     def basis(self) -> str:
         """What was resampled."""
         drawn = f"test {self.clusters}s"
         if self.n_models == 1:
-            return f"over {drawn} alone: one seed, no interval over seeds"
+            return f"over {drawn} alone: one seed gives no interval"
         seeds = f"{self.n_models} models, {self.n_data_seeds} data seed{'s' if self.n_data_seeds > 1 else ''}"
         return f"over seeds and {drawn}: {seeds}"
 
@@ -130,7 +135,3 @@ def _models(cell: ReportCell, answers: Sequence[Answers]):
     if len(answers) != len(cell.seeds) or len(set(cell.seeds)) != len(cell.seeds):
         return None
     return Models(cell.seeds, np.stack([each.counts for each in answers]))
-
-
-def _p(value: float) -> str:
-    return "below 0.001" if value < 0.001 else f"{value:.3f}"

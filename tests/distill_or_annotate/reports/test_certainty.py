@@ -29,10 +29,11 @@ def test_a_large_difference_is_sure_and_a_small_one_is_not(answered_run):
 
 def test_one_seed_has_no_interval_over_seeds_and_says_so(answered_run):
     (block,), (found,), _ = _compared(answered_run())
-    assert all("one seed, no interval over seeds" in comparison.sentence for comparison in found)
+    sentences = [comparison.sentence for comparison in found]
+    assert all("one seed gives no interval" in said and "95%" not in said for said in sentences)
     answer = answer_of(block, found, {})
     assert any("One training seed per cell: no interval over seeds" in said for said in answer.cautions)
-    assert any("is sure over test examples" in said for said in answer.won)
+    assert any("the noise of the test examples" in said for said in answer.won)
 
 
 def test_several_seeds_widen_the_error_and_are_counted(answered_run):

@@ -31,6 +31,7 @@ _COMMANDS = {
     "paper costs": _Command(
         "distill_or_annotate.costs.paper_command", "what the paper's dollars bought, computed from prices"
     ),
+    "annotate": _Command("distill_or_annotate.annotators.command", "labels from a language model, under a cap"),
     "forecast": _Command(
         "distill_or_annotate.forecast.command", "what an experiment takes on accelerators that are not here"
     ),

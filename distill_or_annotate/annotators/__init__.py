@@ -1,0 +1,1 @@
+"""Labels from language models under a cap, and labels from simulated annotators."""

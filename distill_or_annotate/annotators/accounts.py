@@ -1,0 +1,285 @@
+"""The books of a labelling: what a request can cost is on disk before it is sent, what it did cost after.
+
+`OUT.ledger.jsonl` holds a reserve before each request and one closing row after it: `settled` with the tokens that were
+billed and, for an answer, the label itself, or `unconfirmed` where nobody knows what was billed. A reserve that no row
+closes belongs to a process that was killed, and counts as unconfirmed. So the invoice is never above settled +
+unconfirmed, and those are never above the cap; and since the label is in the row that settles it, an item whose answer
+was paid and kept is never sent again.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import os
+import pathlib
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distill_or_annotate.annotators.token_prices import TokenPrices, Usage
+from distill_or_annotate.ledger import CapReached
+from distill_or_annotate.ledger.cap import TOLERANCE_USD, check_max_usd
+from distill_or_annotate.ledger.journal import Journal, Row, Transaction
+
+STANDARD, BATCH = "standard", "batch"
+
+
+class AccountError(ValueError):
+    """Books that belong to another labelling, are in use, or were billed more than was reserved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Balance:
+    """Where the money stands.
+
+    Attributes:
+      settled_usd: dollars of requests whose tokens are known.
+      unconfirmed_usd: the most that requests cost of which nobody knows what was billed.
+      reserved_usd: the most that requests now under way can cost.
+      input_tokens: tokens sent in settled requests, cached ones included.
+      cached_input_tokens: those read from the provider's cache.
+      output_tokens: tokens received.
+      n_requests: requests closed.
+    """
+
+    settled_usd: float = 0.0
+    unconfirmed_usd: float = 0.0
+    reserved_usd: float = 0.0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    n_requests: int = 0
+
+    @property
+    def most_usd(self) -> float:
+        """The most that an invoice can say."""
+        return self.settled_usd + self.unconfirmed_usd + self.reserved_usd
+
+
+class Account:
+    """Reserves and closes; safe to call from several threads. Made by `opened`."""
+
+    def __init__(self, book: Transaction, max_usd: float | None):
+        """Reads the books.
+
+        Args:
+          book: the ledger file, its lock held.
+          max_usd: the cap; None for none.
+        """
+        self._book, self.max_usd = book, check_max_usd(max_usd)
+        self._changed = threading.Condition()
+        self._balance = Balance()
+        self._open: dict[str, float] = {}
+        self._n_reserves = 0
+        self.answers: dict[str, Row] = {}
+        self.set_aside_rows: dict[str, Row] = {}
+        self.n_failures: dict[str, int] = {}
+        for row in book.rows:
+            self._count(row)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the books, in order."""
+        return self._book.rows
+
+    def balance(self) -> Balance:
+        """Returns where the money stands."""
+        with self._changed:
+            return self._balance
+
+    def open_reserves(self) -> list[Row]:
+        """Returns the reserves that no row has closed."""
+        with self._changed:
+            return [row for row in self.rows if row["status"] == "reserved" and row["entry_id"] in self._open]
+
+    def close_lost(self) -> int:
+        """Counts as unconfirmed what a killed process had under way; batches stay open, since they can be asked for.
+
+        Returns:
+          How many requests those were.
+        """
+        lost = [row["entry_id"] for row in self.open_reserves() if row["tier"] == STANDARD]
+        for entry_id in lost:
+            self.leave_unconfirmed(entry_id, outcome="process gone")
+        return len(lost)
+
+    def reserve(self, worst_usd: float, **fields: Any) -> str:
+        """Writes the most that a request can cost; on return it is on disk, and the request may be sent.
+
+        Where the cap has no room, it waits for requests under way, which mostly settle for less than their reserve.
+
+        Args:
+          worst_usd: dollars.
+          **fields: `tier`, `item` or `items`, and what else the row should say.
+
+        Returns:
+          The reserve's id.
+
+        Raises:
+          CapReached: it does not fit, and no request under way can make room.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._fits(worst_usd) or not self._may_fit_later(worst_usd))
+            if not self._fits(worst_usd):
+                now = self._balance
+                taken_usd = now.unconfirmed_usd + now.reserved_usd
+                raise CapReached("llm_label", worst_usd, now.settled_usd, taken_usd, self.max_usd or 0.0)
+            self._n_reserves += 1
+            entry_id = f"r{self._n_reserves:07d}"
+            self._append({"entry_id": entry_id, "status": "reserved", "usd": worst_usd, **fields})
+            return entry_id
+
+    def settle(self, reserve: str, usage: Usage, prices: TokenPrices, *, part: str = "end", **fields: Any) -> None:
+        """Closes a reserve with the tokens that were billed.
+
+        Args:
+          reserve: its id.
+          usage: the tokens.
+          prices: dollars of a token.
+          part: `end`, or the item, for one line of a batch, which takes `reserved_usd` out of the reserve.
+          **fields: `item`, `outcome`, the `answer` of an answered one, and what else the row should say.
+
+        Raises:
+          AccountError: more was billed than the request could cost by what is known; the row is written.
+        """
+        usd = prices.usd(usage)
+        row = {"entry_id": f"{reserve}:{part}", "status": "settled", "usd": usd, **dataclasses.asdict(usage)}
+        with self._changed:
+            worst_usd = fields.get("reserved_usd", self._open.get(reserve, 0.0))
+            self._append({**row, "price_entries": list(prices.price_entries), **fields})
+        if usd > worst_usd + TOLERANCE_USD:
+            raise AccountError(
+                f"request {reserve} was billed ${usd:.6f}, and its worst case was ${worst_usd:.6f} ("
+                f"{usage.input_tokens} tokens in, {usage.output_tokens} out). Stopped: the server counts other tokens, "
+                "or does not heed the limit on the answer. Fix: --token-limit-field max_tokens for older servers."
+            )
+
+    def release(self, reserve: str, **fields: Any) -> None:
+        """Closes a reserve of which nothing was billed.
+
+        Args:
+          reserve: its id.
+          **fields: `item`, `outcome` and what else the row should say.
+        """
+        with self._changed:
+            self._append({"entry_id": f"{reserve}:end", "status": "settled", "usd": 0.0, **fields})
+
+    def leave_unconfirmed(self, reserve: str, usd: float | None = None, *, part: str = "end", **fields: Any) -> None:
+        """Closes a reserve of which nobody knows what was billed: all of it counts as spent.
+
+        Args:
+          reserve: its id.
+          usd: dollars; None takes the reserve.
+          part: as in `settle`.
+          **fields: `item`, `outcome` and what else the row should say.
+        """
+        with self._changed:
+            usd = self._open[reserve] if usd is None else usd
+            self._append({"entry_id": f"{reserve}:{part}", "status": "unconfirmed", "usd": usd, **fields})
+
+    def note(self, status: str, **fields: Any) -> None:
+        """Writes a row that moves no money: `header`, `set_aside`, `file`, `batch`.
+
+        Args:
+          status: what it is.
+          **fields: what it says.
+        """
+        with self._changed:
+            self._append({"status": status, **fields})
+
+    def reconcile(self, invoice_usd: float) -> None:
+        """Takes the provider's invoice for what unconfirmed requests cost.
+
+        Args:
+          invoice_usd: dollars of all requests in these books so far, by the provider's invoice.
+
+        Raises:
+          AccountError: it is below what is settled, or above what the books allow.
+        """
+        now = self.balance()
+        least, most = now.settled_usd, now.most_usd
+        if not least - TOLERANCE_USD <= invoice_usd <= most + TOLERANCE_USD:
+            raise AccountError(
+                f"--invoice-usd: received {invoice_usd!r}; by these books it lies between ${least:.6f}, which is "
+                f"settled, and ${most:.6f}. Fix: give the dollars of this labelling's requests alone."
+            )
+        self.note("reconciled", usd=max(0.0, invoice_usd - least), invoice_usd=invoice_usd)
+
+    def _fits(self, worst_usd: float) -> bool:
+        return self.max_usd is None or self._balance.most_usd + worst_usd <= self.max_usd + TOLERANCE_USD
+
+    def _may_fit_later(self, worst_usd: float) -> bool:
+        now = self._balance
+        return bool(self._open) and now.settled_usd + now.unconfirmed_usd + worst_usd <= self.max_usd + TOLERANCE_USD
+
+    def _append(self, row: Row) -> None:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        self._book.append([{"time": now, **row}])
+        self._count(row)
+        self._changed.notify_all()
+
+    def _count(self, row: Mapping[str, Any]) -> None:
+        status, usd, now = row["status"], row.get("usd", 0.0), self._balance
+        if status == "reserved":
+            self._open[row["entry_id"]] = usd
+            self._n_reserves = max(self._n_reserves, int(row["entry_id"][1:]))
+        elif status in ("settled", "unconfirmed"):
+            reserve, _, part = row["entry_id"].partition(":")
+            if part == "end":
+                self._open.pop(reserve, None)
+            else:
+                self._open[reserve] = max(0.0, self._open.get(reserve, 0.0) - row.get("reserved_usd", usd))
+            field = f"{status}_usd"
+            tokens = ("input_tokens", "cached_input_tokens", "output_tokens") if status == "settled" else ()
+            now = dataclasses.replace(
+                now,
+                **{field: getattr(now, field) + usd, "n_requests": now.n_requests + 1},
+                **{name: getattr(now, name) + row.get(name, 0) for name in tokens},
+            )
+            if row.get("outcome") == "answered":
+                self.answers[row["item"]] = dict(row)
+            elif "item" in row and row.get("outcome") != "process gone":
+                self.n_failures[row["item"]] = self.n_failures.get(row["item"], 0) + 1
+        elif status == "reconciled":
+            now = dataclasses.replace(now, unconfirmed_usd=usd)
+        elif status == "set_aside":
+            self.set_aside_rows[row["item"]] = dict(row)
+        elif status == "taken_back":
+            self.set_aside_rows.pop(row["item"], None)
+            self.n_failures.pop(row["item"], None)
+        self._balance = dataclasses.replace(now, reserved_usd=sum(self._open.values()))
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path, max_usd: float | None) -> Iterator[Account]:
+    """Opens the books for one process at a time.
+
+    Args:
+      path: the ledger file, made when missing.
+      max_usd: the cap in dollars; None for none.
+
+    Yields:
+      The account; what a killed process had under way is not closed yet.
+
+    Raises:
+      AccountError: another process has them open.
+      JournalError: the file was changed by hand.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.with_name(f".{path.name}.owner"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise AccountError(
+                f"{path} is in use by process {holder}. Fix: wait for it, or name another --out."
+            ) from None
+        os.truncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        # The journal's lock is held throughout, so that rows are appended without reading the file again.
+        with Journal(path).transaction() as book:
+            yield Account(book, max_usd)
+    finally:
+        os.close(handle)

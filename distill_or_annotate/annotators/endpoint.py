@@ -1,0 +1,284 @@
+"""An OpenAI-compatible endpoint: one attempt a call, and what each failure means for the bill.
+
+The client's own retries are off, since every attempt has to be reserved first. The key comes from the environment,
+stays in the client, and is cut out of every message.
+"""
+
+import dataclasses
+import datetime
+import email.utils
+import json
+import math
+import os
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distill_or_annotate.annotators.prompts import Message
+from distill_or_annotate.annotators.token_prices import Usage
+
+KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+TOKEN_LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
+_LONGEST_WAIT_SECONDS = 600.0
+_LONGEST_MESSAGE = 300
+# The connection was never made, so nothing was sent.
+_NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+_FATAL = {401: "the key is refused", 402: "the account is not paid", 403: "access is refused", 404: "nothing is there"}
+
+
+class EndpointError(ValueError):
+    """An endpoint that cannot be used at all: no client, no key, a wrong address, access refused."""
+
+
+class Failure(Exception):
+    """One attempt that gave no answer.
+
+    Args:
+      outcome: `rate_limited`, `timeout`, `dropped`, `server_error`, `refused_request`, `malformed_reply` ...
+      text: what happened, for people; without the key.
+      was_billed: False where nothing was billed for certain, None where nobody knows.
+      retry: whether another attempt may succeed.
+      retry_after_seconds: how long the server asks to wait; None where it does not say.
+      fatal: whether every other request would fail likewise.
+    """
+
+    def __init__(
+        self,
+        outcome: str,
+        text: str,
+        *,
+        was_billed: bool | None,
+        retry: bool = True,
+        retry_after_seconds: float | None = None,
+        fatal: bool = False,
+    ):
+        super().__init__(f"{outcome}: {text}")
+        self.outcome, self.text, self.was_billed = outcome, text, was_billed
+        self.retry, self.retry_after_seconds, self.fatal = retry, retry_after_seconds, fatal
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """What came back for a request.
+
+    Attributes:
+      text: the answer; '' where there is none.
+      finish_reason: `stop`, `length`, `content_filter` ...; '' where the server does not say.
+      usage: billed tokens; None where they cannot be read.
+      confidence: probability of the answer, 0 to 1, from the log-probabilities of its tokens; None without them.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Usage | None
+    confidence: float | None
+
+
+class Endpoint:
+    """A model behind an OpenAI-compatible address."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        timeout_seconds: float = 60.0,
+        token_limit_field: str = TOKEN_LIMIT_FIELDS[0],
+        temperature: float | None = None,
+        logprobs: bool = False,
+    ):
+        """Makes the client; nothing is sent.
+
+        Args:
+          model: the model's name at the endpoint.
+          base_url: its address, such as http://localhost:8000/v1; None takes OPENAI_BASE_URL, or OpenAI's own.
+          timeout_seconds: longest silence before an attempt counts as failed.
+          token_limit_field: the field that limits the answer: max_completion_tokens, or max_tokens for older servers.
+          temperature: None leaves it to the server; models that reason refuse any.
+          logprobs: whether to ask for log-probabilities.
+
+        Raises:
+          EndpointError: no `openai` package, no key, or an address with a password in it.
+        """
+        try:
+            import openai
+        except ImportError:
+            raise EndpointError(
+                "the package openai is missing. Fix: pip install 'distill-or-annotate[annotate]'"
+            ) from None
+        key = os.environ.get(KEY_VARIABLE, "")
+        if not key.strip():
+            raise EndpointError(
+                f"{KEY_VARIABLE} is not set. Fix: export {KEY_VARIABLE}=...; servers of one's own mostly take any."
+            )
+        self.address = _address(base_url or os.environ.get(URL_VARIABLE) or "https://api.openai.com/v1")
+        self.model, self.logprobs, self.temperature = model, logprobs, temperature
+        self.token_limit_field = token_limit_field
+        self._openai, self._key = openai, key
+        self.client = openai.OpenAI(
+            api_key=key,
+            base_url=self.address,
+            max_retries=0,
+            timeout=timeout_seconds,
+            _strict_response_validation=False,
+        )
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.model!r} at {self.address})"
+
+    def body(self, messages: Sequence[Message], output_tokens: int) -> dict[str, Any]:
+        """Returns a request.
+
+        Args:
+          messages: the prompt.
+          output_tokens: the most tokens that the answer may have.
+        """
+        body = {"model": self.model, "messages": list(messages), self.token_limit_field: output_tokens}
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        return body | ({"logprobs": True} if self.logprobs else {})
+
+    def complete(self, messages: Sequence[Message], output_tokens: int) -> Reply:
+        """Sends one request, once.
+
+        Args:
+          messages: the prompt.
+          output_tokens: the most tokens that the answer may have.
+
+        Raises:
+          Failure: there is no answer.
+        """
+        try:
+            raw = self.client.chat.completions.with_raw_response.create(**self.body(messages, output_tokens))
+            return read_reply(raw.content)
+        except self._openai.OpenAIError as error:
+            raise self.failure(error) from None
+
+    def failure(self, error: Exception) -> Failure:
+        """Says what an error of the client means.
+
+        Args:
+          error: as the client raised it.
+        """
+        text = self.scrubbed(str(error))
+        if isinstance(error, self._openai.APITimeoutError):
+            return Failure("timeout", text, was_billed=False if _never_sent(error) else None)
+        if isinstance(error, self._openai.APIConnectionError):
+            return Failure("dropped", text, was_billed=False if _never_sent(error) else None)
+        if not isinstance(error, self._openai.APIStatusError):
+            return Failure("malformed_reply", text, was_billed=None)
+        status = error.status_code
+        wait_seconds = retry_after_seconds(error.response.headers)
+        if status == 429:
+            is_broke = error.code == "insufficient_quota"
+            return Failure(
+                "rate_limited",
+                text,
+                was_billed=False,
+                retry_after_seconds=wait_seconds,
+                fatal=is_broke,
+                retry=not is_broke,
+            )
+        if status >= 500 or status == 408:
+            # A gateway may give up on a model that goes on, and bills.
+            return Failure("server_error", text, was_billed=None, retry_after_seconds=wait_seconds)
+        if status in _FATAL:
+            text = f"{_FATAL[status]} ({self.address}, model {self.model}): {text}"
+            return Failure(f"status_{status}", text, was_billed=False, retry=False, fatal=True)
+        return Failure("refused_request", text, was_billed=False, retry=status in (409, 425))
+
+    def scrubbed(self, text: str) -> str:
+        """Returns a message on one line without the key.
+
+        Args:
+          text: as a server or the client wrote it.
+        """
+        return " ".join(text.replace(self._key, "***").split())[:_LONGEST_MESSAGE]
+
+
+def read_reply(content: bytes | str | Mapping[str, Any]) -> Reply:
+    """Reads the body of a chat completion.
+
+    Args:
+      content: as it came, or parsed.
+
+    Raises:
+      Failure: it is no chat completion; it was billed, nobody knows how much.
+    """
+    try:
+        data = content if isinstance(content, Mapping) else json.loads(content)
+    except ValueError as error:
+        raise Failure("malformed_reply", f"the reply is not JSON ({error})", was_billed=None) from None
+    usage = _usage(data.get("usage")) if isinstance(data, Mapping) else None
+    try:
+        choice = data["choices"][0]
+        text, reason = choice["message"].get("content"), choice.get("finish_reason")
+        confidence = _confidence(choice.get("logprobs"))
+    except (KeyError, IndexError, TypeError, AttributeError):
+        if usage is None:
+            raise Failure("malformed_reply", "the reply has no choices[0].message", was_billed=None) from None
+        return Reply("", "malformed_reply", usage, None)
+    return Reply(text if isinstance(text, str) else "", reason if isinstance(reason, str) else "", usage, confidence)
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Returns how long a server asks to wait, at most ten minutes; None where it does not say.
+
+    Args:
+      headers: of its response; `retry-after-ms`, or `Retry-After` as seconds or as a date.
+    """
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * scale
+        except ValueError:
+            try:
+                then = email.utils.parsedate_to_datetime(value)
+            except ValueError:
+                continue
+            then = then if then.tzinfo else then.replace(tzinfo=datetime.UTC)
+            seconds = (then - datetime.datetime.now(datetime.UTC)).total_seconds()
+        if math.isfinite(seconds):
+            return min(max(0.0, seconds), _LONGEST_WAIT_SECONDS)
+    return None
+
+
+def _usage(value: Any) -> Usage | None:
+    if not isinstance(value, Mapping):
+        return None
+    details = value.get("prompt_tokens_details")
+    cached = (details.get("cached_tokens") if isinstance(details, Mapping) else None) or 0
+    counts = (value.get("prompt_tokens"), cached, value.get("completion_tokens"))
+    if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in counts):
+        return None
+    return Usage(counts[0], min(counts[1], counts[0]), counts[2])
+
+
+def _confidence(logprobs: Any) -> float | None:
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    if not tokens:
+        return None
+    total = math.fsum(float(token["logprob"]) for token in tokens)
+    return min(1.0, math.exp(total)) if math.isfinite(total) else None
+
+
+def _never_sent(error: BaseException | None) -> bool:
+    while error is not None:
+        if type(error).__name__ in _NEVER_SENT:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _address(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise EndpointError(f"--base-url: received {url[:100]!r}. Fix: give it as http://HOST:PORT/v1.")
+    if parts.username or parts.password or parts.query:
+        raise EndpointError(
+            f"--base-url: the address of {parts.hostname} holds a user, a password or a query, which would stand in "
+            f"the ledger. Fix: put the key into {KEY_VARIABLE}."
+        )
+    return url.rstrip("/")

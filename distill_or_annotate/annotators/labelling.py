@@ -1,0 +1,199 @@
+"""Labels a pool with a language model under a cap: the Python call behind `doa annotate` and the stage `llm_label`."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from distill_or_annotate.annotators import accounts, items
+from distill_or_annotate.annotators.accounts import Account, AccountError, Balance
+from distill_or_annotate.annotators.endpoint import Endpoint
+from distill_or_annotate.annotators.items import Item, LabelFile
+from distill_or_annotate.annotators.prompts import Prompter
+from distill_or_annotate.annotators.token_prices import TokenPrices
+from distill_or_annotate.annotators.workers import Settings, Workers
+
+# What makes two labellings different ones, so that their labels must not share a file.
+_IDENTITY = ("task", "model", "prompt")
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a labelling has come to.
+
+    Attributes:
+      n_items: distinct items of the pool.
+      n_labelled: those with a label.
+      set_aside: reason -> items that were set aside for it.
+      balance: where the money stands.
+      stopped_at_cap: why it stopped short of the pool; '' where it did not.
+      needed_usd: a cap under which the next request fits; 0 where none was refused.
+      out: the file of labels.
+    """
+
+    n_items: int
+    n_labelled: int
+    set_aside: dict[str, int]
+    balance: Balance
+    stopped_at_cap: str
+    needed_usd: float
+    out: pathlib.Path
+
+    @property
+    def n_set_aside(self) -> int:
+        """Items that were tried in vain."""
+        return sum(self.set_aside.values())
+
+    @property
+    def n_left(self) -> int:
+        """Items that nobody has tried to the end."""
+        return self.n_items - self.n_labelled - self.n_set_aside
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the summary as JSON-ready values."""
+        data = dataclasses.asdict(self) | {"out": str(self.out)}
+        return data | {"n_set_aside": self.n_set_aside, "n_left": self.n_left}
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a labelling is, while it runs.
+
+    Attributes:
+      n_items: distinct items of the pool.
+      n_labelled: those with a label.
+      n_set_aside: those set aside.
+      balance: where the money stands.
+    """
+
+    n_items: int
+    n_labelled: int
+    n_set_aside: int
+    balance: Balance
+
+
+def ledger_path(out: pathlib.Path) -> pathlib.Path:
+    """Returns where the books of a file of labels lie.
+
+    Args:
+      out: the file of labels.
+    """
+    return out.with_name(f"{out.name}.ledger.jsonl")
+
+
+def set_aside_path(out: pathlib.Path) -> pathlib.Path:
+    """Returns where the items lie that were set aside.
+
+    Args:
+      out: the file of labels.
+    """
+    return out.with_name(f"{out.name}.set_aside.jsonl")
+
+
+def label_pool(
+    sources: Sequence[str],
+    prompter: Prompter,
+    endpoint: Endpoint,
+    prices: TokenPrices,
+    out: pathlib.Path,
+    *,
+    max_usd: float | None,
+    settings: Settings | None = None,
+    retry_set_aside: bool = False,
+    invoice_usd: float | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Labels the items of a pool, each once; called again, it goes on where it stopped.
+
+    Args:
+      sources: the texts; a text that stands there twice is labelled once.
+      prompter: task, instruction and examples (`prompts.make_prompter`).
+      endpoint: the model.
+      prices: dollars of a token (`token_prices`); those of the batch tier send the requests as batches.
+      out: the file of labels; its books and what was set aside lie beside it.
+      max_usd: settled and unconfirmed dollars never pass it; None for no cap.
+      settings: how requests are made; None takes the defaults.
+      retry_set_aside: whether to try again what was set aside before.
+      invoice_usd: what the provider says all requests so far cost; settles what is unconfirmed.
+      on_progress: called after each item, from one thread at a time.
+
+    Returns:
+      What it has come to; `stopped_at_cap` tells whether the cap ended it.
+
+    Raises:
+      PoolError: an empty pool or item.
+      AccountError: the books belong to another labelling, or another process has them open.
+      EndpointError: the endpoint refuses everything.
+    """
+    settings = settings or Settings()
+    pool = items.items_of(sources)
+    with accounts.opened(ledger_path(out), max_usd) as account:
+        _check_identity(account, prompter, endpoint, prices, out)
+        account.close_lost()
+        if invoice_usd is not None:
+            account.reconcile(invoice_usd)
+        if retry_set_aside:
+            for key in [item.key for item in pool if item.key in account.set_aside_rows]:
+                account.note("taken_back", item=key)
+        with contextlib.closing(LabelFile(out, pool, account.answers)) as file:
+
+            def on_item(item: Item) -> None:
+                if item.key in account.answers:
+                    file.add(item, account.answers[item.key])
+                on_progress(_progress(account, pool))
+
+            on_progress(_progress(account, pool))
+            over = {*account.answers, *account.set_aside_rows}
+            todo = [item for item in pool if item.key not in over]
+            workers = Workers(endpoint, prompter, account, prices, settings, on_item)
+            try:
+                if todo:
+                    workers.run(todo)
+            finally:
+                file.rewrite(account.answers)
+                _write_set_aside(set_aside_path(out), pool, account)
+        return _summary(account, pool, out, workers)
+
+
+def _check_identity(
+    account: Account, prompter: Prompter, endpoint: Endpoint, prices: TokenPrices, out: pathlib.Path
+) -> None:
+    header = {"task": prompter.form.task, "model": endpoint.model, "prompt": prompter.digest()}
+    known = next((row for row in account.rows if row["status"] == "header"), None)
+    if known is None:
+        details = {"address": endpoint.address, "shots": prompter.n_shots, "fixed_shots": prompter.fixed}
+        account.note("header", **header, **details, seed=prompter.seed, prices=dataclasses.asdict(prices))
+        return
+    for field in _IDENTITY:
+        if known[field] != header[field]:
+            what = "instruction, examples, --shots or --seed" if field == "prompt" else field
+            raise AccountError(
+                f"{out} was labelled with another {what} ({known[field]!r}, now {header[field]!r}). Fix: give that, or "
+                "another --out."
+            )
+
+
+def _progress(account: Account, pool: Sequence[Item]) -> Progress:
+    return Progress(len(pool), len(account.answers), len(account.set_aside_rows), account.balance())
+
+
+def _write_set_aside(path: pathlib.Path, pool: Sequence[Item], account: Account) -> None:
+    found = [(item, account.set_aside_rows[item.key]) for item in pool if item.key in account.set_aside_rows]
+    if found or path.exists():
+        items.replace_file(path, (items.set_aside_line(item, row) for item, row in found))
+
+
+def _summary(account: Account, pool: Sequence[Item], out: pathlib.Path, workers: Workers) -> Summary:
+    aside = [account.set_aside_rows[item.key] for item in pool if item.key in account.set_aside_rows]
+    cap = workers.cap
+    return Summary(
+        n_items=len(pool),
+        n_labelled=sum(item.key in account.answers for item in pool),
+        set_aside=dict(Counter(row["reason"] for row in aside)),
+        balance=account.balance(),
+        stopped_at_cap=str(cap) if cap else "",
+        needed_usd=cap.settled_usd + cap.reserved_usd + cap.worst_usd if cap else 0.0,
+        out=out,
+    )

@@ -1,0 +1,245 @@
+"""Several requests at a time, each reserved, sent once, closed; what fails is tried again later, or set aside."""
+
+import dataclasses
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from distill_or_annotate.annotators.accounts import STANDARD, Account
+from distill_or_annotate.annotators.endpoint import Endpoint, EndpointError, Failure, Reply
+from distill_or_annotate.annotators.forms import LabelForm, Rejected
+from distill_or_annotate.annotators.items import Item
+from distill_or_annotate.annotators.prompts import Prompter, prompt_bytes
+from distill_or_annotate.annotators.token_prices import TokenPrices
+from distill_or_annotate.ledger import CapReached
+
+_LONGEST_BACKOFF_SECONDS = 60.0
+# A truncated answer is asked for again with twice the room, so often.
+_DOUBLINGS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How requests are made.
+
+    Attributes:
+      output_tokens: the most tokens of an answer, at least 1; a truncated one gets twice and four times as many.
+      concurrency: requests at a time, at least 1.
+      n_attempts: attempts at an item before it is set aside, at least 1.
+      backoff_seconds: wait before the second attempt; each further wait is twice as long, up to a minute.
+      most_in_a_row: items set aside one after the other, with no answer between, that stop the labelling.
+    """
+
+    output_tokens: int = 256
+    concurrency: int = 8
+    n_attempts: int = 6
+    backoff_seconds: float = 1.0
+    most_in_a_row: int = 25
+
+    def __post_init__(self):
+        for name in ("output_tokens", "concurrency", "n_attempts", "most_in_a_row"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: received {getattr(self, name)}; it must be at least 1.")
+        if not self.backoff_seconds >= 0:
+            raise ValueError(f"backoff_seconds: received {self.backoff_seconds}; it must be at least 0.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What an answer is worth.
+
+    Attributes:
+      outcome: `answered`, or why it is no label.
+      label: the label of an answered one.
+      retry: whether another attempt may succeed.
+      detail: for people.
+    """
+
+    outcome: str
+    label: str = ""
+    retry: bool = False
+    detail: str = ""
+
+
+def judge(reply: Reply, form: LabelForm, source: str) -> Verdict:
+    """Says whether a reply holds a label.
+
+    Args:
+      reply: the reply.
+      form: the task.
+      source: the item.
+    """
+    if reply.finish_reason == "length":
+        return Verdict("truncated", retry=True, detail="the answer was cut at the limit of its tokens")
+    if reply.finish_reason == "content_filter":
+        return Verdict("content_filter", detail="the provider's filter held the answer back")
+    if reply.finish_reason == "malformed_reply":
+        return Verdict("malformed_reply", retry=True, detail="the reply has no message")
+    try:
+        return Verdict("answered", form.read(reply.text, source))
+    except Rejected as error:
+        # The same prompt gives the same answer again, mostly: it was paid for, and is no label.
+        return Verdict(error.reason, detail=str(error))
+
+
+def close_answer(
+    account: Account, reserve: str, item: Item, reply: Reply, verdict: Verdict, prices: TokenPrices, **fields: Any
+) -> None:
+    """Writes what a reply cost, with the label where it is one.
+
+    Args:
+      account: the books.
+      reserve: the reserve's id.
+      item: the item.
+      reply: the reply.
+      verdict: what it is worth.
+      prices: dollars of a token.
+      **fields: as `Account.settle` takes them.
+    """
+    fields |= {"item": item.key, "outcome": verdict.outcome, "finish_reason": reply.finish_reason}
+    fields["answer"] = verdict.label if verdict.outcome == "answered" else reply.text
+    if reply.confidence is not None:
+        fields["confidence"] = reply.confidence
+    if reply.usage is None:
+        account.leave_unconfirmed(reserve, fields.pop("reserved_usd", None), **fields)
+    else:
+        account.settle(reserve, reply.usage, prices, **fields)
+
+
+class Workers:
+    """Labels items over several connections at once."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        prompter: Prompter,
+        account: Account,
+        prices: TokenPrices,
+        settings: Settings,
+        on_answer: Callable[[Item], None],
+    ):
+        """Sets them up; nothing is sent.
+
+        Args:
+          endpoint: the model.
+          prompter: makes the prompts.
+          account: the books.
+          prices: dollars of a token.
+          settings: how requests are made.
+          on_answer: called for each item that was labelled or set aside, from one thread at a time.
+        """
+        self._endpoint, self._prompter, self._account = endpoint, prompter, account
+        self._prices, self._settings, self._on_answer = prices, settings, on_answer
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._not_before = 0.0
+        self._in_a_row = 0
+        self.cap: CapReached | None = None
+
+    def run(self, items: Sequence[Item]) -> None:
+        """Labels items until all are labelled or set aside, or the cap is reached (`cap` then says so).
+
+        Args:
+          items: what is left to do.
+
+        Raises:
+          EndpointError: the endpoint refuses everything, or too many items in a row were set aside.
+        """
+        waiting = iter(items)
+        with ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="annotate") as pool:
+            working = [pool.submit(self._work, waiting) for _ in range(min(self._settings.concurrency, len(items)))]
+            try:
+                for future in working:
+                    future.result()
+            finally:
+                # What is under way is awaited, since it is paid for; nothing new is sent.
+                self._stop.set()
+
+    def _work(self, waiting: Iterator[Item]) -> None:
+        try:
+            while not self._stop.is_set():
+                with self._lock:
+                    item = next(waiting, None)
+                if item is None:
+                    return
+                self._label(item)
+        except CapReached as reached:
+            self.cap = reached
+            self._stop.set()
+        except BaseException:
+            self._stop.set()
+            raise
+
+    def _label(self, item: Item) -> None:
+        messages = self._prompter.messages(item.source)
+        n_bytes, doublings = prompt_bytes(messages), 0
+        while self._wait():
+            output_tokens = self._settings.output_tokens << min(doublings, _DOUBLINGS)
+            worst_usd = self._prices.worst_usd(n_bytes, output_tokens)
+            reserve = self._account.reserve(
+                worst_usd, item=item.key, tier=STANDARD, input_tokens=n_bytes, output_tokens=output_tokens
+            )
+            try:
+                reply = self._endpoint.complete(messages, output_tokens)
+            except Failure as failure:
+                retry, outcome, detail = self._failed(reserve, item, failure)
+                wait_seconds = failure.retry_after_seconds
+            else:
+                verdict = judge(reply, self._prompter.form, item.source)
+                close_answer(self._account, reserve, item, reply, verdict, self._prices)
+                if verdict.outcome == "answered":
+                    self._done(item, None)
+                    return
+                doublings += verdict.outcome == "truncated"
+                retry, outcome, detail, wait_seconds = verdict.retry, verdict.outcome, verdict.detail, None
+            n_failures = self._account.n_failures.get(item.key, 0)
+            if not retry or n_failures >= self._settings.n_attempts:
+                self._account.note("set_aside", item=item.key, reason=outcome, detail=detail, n_attempts=n_failures)
+                self._done(item, f"{outcome}: {detail}")
+                return
+            self._back_off(n_failures, wait_seconds, outcome == "rate_limited")
+
+    def _failed(self, reserve: str, item: Item, failure: Failure) -> tuple[bool, str, str]:
+        fields = {"item": item.key, "outcome": failure.outcome, "detail": failure.text}
+        if failure.was_billed is False:
+            self._account.release(reserve, **fields)
+        else:
+            self._account.leave_unconfirmed(reserve, **fields)
+        if failure.fatal:
+            raise EndpointError(f"stopped: {failure.text} Fix: mend that, and run the same command again.")
+        return failure.retry, failure.outcome, failure.text
+
+    def _back_off(self, n_failures: int, wait_seconds: float | None, for_all: bool) -> None:
+        seconds = min(self._settings.backoff_seconds * 2 ** max(0, n_failures - 1), _LONGEST_BACKOFF_SECONDS)
+        # Spread, so that those who failed together don't come back together; never sooner than the server asked.
+        seconds = max(seconds * random.uniform(0.5, 1.0), wait_seconds or 0.0)
+        until = time.monotonic() + seconds
+        if for_all:
+            with self._lock:
+                self._not_before = max(self._not_before, until)
+        else:
+            self._stop.wait(seconds)
+
+    def _wait(self) -> bool:
+        """Waits until requests may be sent; False once none may."""
+        while not self._stop.is_set():
+            with self._lock:
+                seconds = self._not_before - time.monotonic()
+            if seconds <= 0:
+                return True
+            self._stop.wait(seconds)
+        return False
+
+    def _done(self, item: Item, set_aside: str | None) -> None:
+        with self._lock:
+            self._in_a_row = self._in_a_row + 1 if set_aside else 0
+            self._on_answer(item)
+            in_a_row = self._in_a_row
+        if in_a_row >= self._settings.most_in_a_row:
+            raise EndpointError(
+                f"stopped: {in_a_row} items in a row were set aside, the last for {set_aside}. Fix: mend that; "
+                "--retry-set-aside asks for them again."
+            )

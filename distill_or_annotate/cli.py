@@ -39,6 +39,9 @@ _COMMANDS = {
     "convert": _Command("distill_or_annotate.interop.command", "turn a model into another form (Hugging Face, T5X)"),
     "export": _Command("distill_or_annotate.serving.export_command", "write a model for other programs to serve"),
     "predict": _Command("distill_or_annotate.serving.predict_command", "a model's predictions for the rows of a file"),
+    "evaluate": _Command(
+        "distill_or_annotate.pipeline.evaluate_command", "score a file of predictions, with floors and warnings"
+    ),
     "bench-model": _Command(
         "distill_or_annotate.serving.bench_command", "measure what serving a model takes and costs"
     ),

@@ -19,4 +19,4 @@ Change log: 1 first version.
 
 from distill_or_annotate.tasks import published
 
-published.register("multipit_gen", version=1, metric="chrf_ibleu")
+published.register("multipit_gen", version=1)

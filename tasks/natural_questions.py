@@ -21,4 +21,4 @@ Change log: 1 first version.
 
 from distill_or_annotate.tasks import published
 
-published.register("natural_questions", version=1, metric="token_f1", dev_is_test=True, several_answers=True)
+published.register("natural_questions", version=1, dev_is_test=True, several_answers=True)

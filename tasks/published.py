@@ -21,7 +21,7 @@ from distill_or_annotate import paper
 from distill_or_annotate.preprocess import built
 from distill_or_annotate.preprocess import rows as rows_lib
 from distill_or_annotate.preprocess.text import fraction, source_key
-from distill_or_annotate.tasks import registry, variants
+from distill_or_annotate.tasks import registry, scoring, variants
 from distill_or_annotate.tasks.spec import SPLITS, TaskSpec
 from distill_or_annotate.tasks.vocabularies import t5_vocabulary
 
@@ -100,18 +100,16 @@ def register(
     task: str,
     *,
     version: int,
-    metric: str,
-    labels: tuple[str, ...] = (),
     dev_is_test: bool = False,
     several_answers: bool = False,
 ) -> None:
     """Registers a task of the paper under its three names, each with the usual variants. Reads no data.
 
+    How it is scored stands in `tasks/scoring.py`.
+
     Args:
       task: the task's name, as in the paper's facts, which give its lengths.
       version: see `TaskSpec`.
-      metric: see `TaskSpec`.
-      labels: entity types, or label words in the reference's order, the first being what it takes an unknown one for.
       dev_is_test: see `PublishedRows`.
       several_answers: see `TaskSpec`.
     """
@@ -129,13 +127,12 @@ def register(
             vocabulary=t5_vocabulary,
             input_tokens=facts["max_source_tokens"]["value"],
             target_tokens=facts["max_target_tokens"]["value"],
-            metric=metric,
-            labels=labels,
             mode=mode,
             prefix=prefix,
             splits=source.splits,
             several_answers=several_answers,
             pool_includes_labelled=pool_includes_labelled,
+            **scoring.PUBLISHED[task].fields(),
         )
         registry.register(spec)
         variants.register_defaults(name, *sizes(task))

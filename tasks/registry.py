@@ -13,6 +13,7 @@ from distill_or_annotate.metrics.classification import UnknownLabels, unknown_la
 from distill_or_annotate.metrics.evaluation import METRICS, Scorer
 from distill_or_annotate.preprocess.lengths import Truncations, count_truncations
 from distill_or_annotate.preprocess.rows import Row
+from distill_or_annotate.tasks import similarity_models
 from distill_or_annotate.tasks.sources import RowsDataSource
 from distill_or_annotate.tasks.spec import TaskSpec
 
@@ -33,6 +34,8 @@ HOMES = {
 _IDENTITY = ("version", "base", "metric", "mode", "labels", "prefix", "input_tokens", "target_tokens")
 
 _SPECS: dict[str, TaskSpec] = {}
+
+similarity_models.offer()
 
 
 class UnknownTask(KeyError):

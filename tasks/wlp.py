@@ -22,10 +22,9 @@ import functools
 import os
 from collections import Counter
 
-from distill_or_annotate.metrics.entities import WLP_TYPES
 from distill_or_annotate.preprocess import rows as rows_lib
 from distill_or_annotate.preprocess import text as text_lib
-from distill_or_annotate.tasks import published, registry, variants
+from distill_or_annotate.tasks import published, registry, scoring, variants
 from distill_or_annotate.tasks.sources import cache_dir
 from distill_or_annotate.tasks.spec import TaskSpec
 from distill_or_annotate.tasks.vocabularies import LazyVocabulary
@@ -87,9 +86,9 @@ def _one_row_a_source(rows: list[rows_lib.Row]) -> list[rows_lib.Row]:
     return [{"source": firsts[key], "target": counter.most_common(1)[0][0]} for key, counter in targets.items()]
 
 
-published.register("wlp", version=2, metric="entity_f1", labels=WLP_TYPES)
+published.register("wlp", version=2)
 registry.register(
     TaskSpec("wlp_mini", version=1, rows=_mini_rows, vocabulary=mini_vocabulary, input_tokens=64, target_tokens=64,
-             metric="entity_f1", labels=WLP_TYPES)
+             **scoring.OTHERS["wlp_mini"].fields())
 )  # fmt: skip
 variants.register_defaults("wlp_mini", **SIZES)

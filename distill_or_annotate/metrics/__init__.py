@@ -1,1 +1,1 @@
-"""Scores: pure functions of targets and predictions, in percent. Needs numpy alone, and sacrebleu for `chrf_ibleu`."""
+"""Scores: pure functions of targets and predictions, in percent. sacrebleu and scikit-learn only where first used."""

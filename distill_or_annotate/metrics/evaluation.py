@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distill_or_annotate.metrics import bootstrap, degenerate, floors
+from distill_or_annotate.metrics import similarity as similarities
 from distill_or_annotate.metrics.kinds import METRICS, Batch, Row
 
 MODES = ("fair", "paper")
@@ -38,13 +39,15 @@ class Scorer:
 
     Args:
       metric: a key of `METRICS`.
-      labels: entity types or label words; may be empty for `token_f1` and `chrf_ibleu`, which have none.
+      labels: entity types or label words; may be empty for metrics of free text, which have none.
       mode: `fair` or `paper`.
+      similarity: for `bert_ibleu` the name of what compares meanings, see `similarity.py`; None takes the one that
+        DOA_SIMILARITY_MODEL names, else `similarity.DEFAULT`. It is loaded when the first pair is scored.
     Raises:
       ValueError: an unknown metric or mode, or no labels for a metric that needs them.
     """
 
-    def __init__(self, metric: str, labels: Sequence[str] = (), mode: str = "fair"):
+    def __init__(self, metric: str, labels: Sequence[str] = (), mode: str = "fair", similarity: str | None = None):
         if metric not in METRICS:
             near = difflib.get_close_matches(metric, METRICS, n=3)
             raise ValueError(
@@ -58,6 +61,30 @@ class Scorer:
         self.labels, self.mode = tuple(labels), mode
         self.metric = self._metric.headline[mode]
         self.needs_sources = mode in self._metric.needs_sources
+        self._similarity = similarity
+
+    @property
+    def takes_one_target(self) -> bool:
+        """Whether an example may have one accepted answer only."""
+        return self._metric.needs_labels
+
+    def label_words(self) -> tuple[str, ...]:
+        """Returns the words that each target must be one of.
+
+        Returns:
+          The labels of a classification; empty for entities and free text.
+        """
+        return self.labels if self._metric.constant_labels else ()
+
+    def similarity(self) -> similarities.Similarity | None:
+        """Loads what compares meanings.
+
+        Returns:
+          It; None for a metric that needs none.
+        Raises:
+          SimilarityError: it is not registered, or what it needs is not installed.
+        """
+        return similarities.get(self._similarity or similarities.chosen()) if self._metric.needs_similarity else None
 
     def counts(
         self, targets: Sequence[Target], predictions: Sequence[str], sources: Sequence[str] | None = None
@@ -73,6 +100,7 @@ class Scorer:
           [n, k] float64; scores are functions of its sum over examples.
         Raises:
           ValueError: lengths differ, a target that is no string or an empty list, no sources where they are needed.
+          SimilarityError: see `similarity`.
         """
         if len(targets) != len(predictions) or (sources is not None and len(sources) != len(targets)):
             also = "" if sources is None else f" for {len(sources)} sources"
@@ -82,7 +110,7 @@ class Scorer:
         answers = [_answers(target) for target in targets]
         if sources is None and targets and all(isinstance(target, Mapping) for target in targets):
             sources = [target["source"] for target in targets]
-        return self._metric.counts(Batch(answers, predictions, sources, self.labels, self.mode))
+        return self._metric.counts(Batch(answers, predictions, sources, self.labels, self.mode, self.similarity()))
 
     def headline(self, sums: np.ndarray) -> np.ndarray:
         """Returns the score of summed counts.
@@ -138,7 +166,7 @@ class Scorer:
         Returns:
           Name to predictions, [n] each.
         """
-        systems = floors.trivial_floors(rows, train_rows, self.labels if self._metric.constant_labels else ())
+        systems = floors.trivial_floors(rows, train_rows, self.label_words())
         if self._metric.learner and train_rows:
             name, predict = self._metric.learner
             systems[name] = predict(rows, train_rows, self.labels)
@@ -164,7 +192,8 @@ def evaluate(
       n_resamples: resamples of the bootstrap.
     Returns:
       `score` (percent), `metric`, `mode`, `stderr`, `n_examples`, `floors` (name to percent), `degenerate` (see
-      `degenerate.judge`), `parts` (name to percent). Plain values, ready for JSON.
+      `degenerate.judge`), `parts` (name to percent), `similarity_model` (name of the encoder, None for a metric that
+      needs none). Plain values, ready for JSON.
     Raises:
       ValueError: no rows, or another number of predictions.
     """
@@ -197,4 +226,5 @@ def evaluate(
         "floors": floor_scores,
         "degenerate": degenerate.judge(predictions, scorer.invalid_share(predictions), distances),
         "parts": parts,
+        "similarity_model": used.name if (used := scorer.similarity()) else None,
     }

@@ -46,3 +46,36 @@ def lookup_floor(rows: Sequence[Row], train_rows: Sequence[Row], types: Sequence
     """
     tagger = LookupTagger([row["source"] for row in train_rows], [row["target"] for row in train_rows], types)
     return [tagger.tag(row["source"]) for row in rows]
+
+
+def tfidf_floor(rows: Sequence[Row], train_rows: Sequence[Row], labels: Sequence[str]) -> list[str]:
+    """Returns the predictions of a logistic regression on TF-IDF of words and pairs of words.
+
+    Nothing is tuned: scikit-learn's defaults, but for pairs of words and damped counts. Training targets that are no
+    label word are left out.
+
+    Args:
+      rows: evaluation rows.
+      train_rows: the labels bought.
+      labels: the label words.
+    Returns:
+      Predictions, [n].
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    known = {label.strip().upper(): label for label in labels}
+    taught = [
+        (row["source"], known[row["target"].strip().upper()])
+        for row in train_rows
+        if row["target"].strip().upper() in known
+    ]
+    if not taught:
+        return [""] * len(rows)
+    sources, targets = map(list, zip(*taught, strict=True))
+    if len(set(targets)) == 1:
+        return [targets[0]] * len(rows)
+    # Every mark and single letter is a word too, so that no text is without one.
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
+    model = LogisticRegression(max_iter=1000).fit(vectorizer.fit_transform(sources), targets)
+    return [str(label) for label in model.predict(vectorizer.transform([row["source"] for row in rows]))]

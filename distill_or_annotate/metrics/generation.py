@@ -1,16 +1,20 @@
 """How good a paraphrase is: close to the target in meaning, far from the source in wording.
 
-The paper scores with BERT-iBLEU: the harmonic mean, meaning weighing `BETA` times as much, of BERTScore and of
-1 - self-BLEU. Until there is a BERT, `chrf_ibleu` puts chrF (character n-grams) in the place of BERTScore. It is a
-stand-in under a name of its own: chrF rewards the same letters rather than the same meaning. Over the 2,459 paraphrase
+BERT-iBLEU, the paper's metric, is the harmonic mean, meaning weighing `BETA` times as much, of BERTScore and of
+1 - self-BLEU. BERTScore needs an encoder, which is injected: see `similarity.py`.
+
+`chrf_ibleu` puts chrF (character n-grams) in the place of BERTScore. It is a stand-in under a name of its own, for
+machines without an encoder: chrF rewards the same letters rather than the same meaning. Over the 2,459 paraphrase
 pairs of MultiPIT's expert training file the first sentence's words in reverse order score 63.0, people's own
 paraphrases 48.2. Use it to see that a run works, never to choose between systems.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+Similar = Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]
 
 BETA = 4.0
 PAPER_EPSILON = 1e-5
@@ -60,8 +64,12 @@ def ibleu(similarity: float, self_bleu: float, beta: float = BETA, epsilon: floa
     return (beta + 1) / (beta / similarity + 1 / novelty)
 
 
-def chrf_ibleu_counts(
-    answers: Sequence[Sequence[str]], predictions: Sequence[str], sources: Sequence[str] | None, mode: str = "fair"
+def ibleu_counts(
+    answers: Sequence[Sequence[str]],
+    predictions: Sequence[str],
+    sources: Sequence[str] | None,
+    similarity: Similar,
+    mode: str = "fair",
 ) -> np.ndarray:
     """Scores paraphrases one by one.
 
@@ -69,27 +77,43 @@ def chrf_ibleu_counts(
       answers: accepted targets of each source, [n], each at least one.
       predictions: predictions, [n].
       sources: the sentences to paraphrase, [n]; `paper` does without.
-      mode: `fair` (self-BLEU to the source, chrF to the best target) or `paper`: the target stands for the source too,
-        an empty prediction becomes `PAPER_EMPTY`, `PAPER_EPSILON` is added, sentences under four tokens have BLEU 0.
+      similarity: (predictions, accepted targets of each) to closeness in meaning, [n], 0 to 1, the best target's.
+      mode: `fair` (self-BLEU to the source; an empty prediction is like nothing) or `paper`: the target stands for the
+        source too, an empty prediction becomes `PAPER_EMPTY`, `PAPER_EPSILON` is added, sentences under four tokens
+        have BLEU 0.
     Returns:
-      [n, 5] float64: chrF-iBLEU, self-BLEU, chrF, whether the source is copied (0 or 1), each 0 to 1; and 1.
+      [n, 5] float64: iBLEU, self-BLEU, similarity, whether the source is copied (0 or 1), each 0 to 1; and 1.
     Raises:
       ValueError: no sources in `fair` mode.
     """
     paper = mode == "paper"
     if paper:
+        answers = [accepted[:1] for accepted in answers]
         sources = [accepted[0] for accepted in answers]
+        predictions = [prediction if prediction.strip() else PAPER_EMPTY for prediction in predictions]
     elif sources is None:
-        raise ValueError("sources: metric 'chrf_ibleu' compares with the source in mode 'fair', received none")
+        raise ValueError("sources: this metric compares with the source in mode 'fair', received none")
     counts = np.ones((len(answers), 5))
-    for i, (accepted, prediction, source) in enumerate(zip(answers, predictions, sources, strict=True)):
-        if paper:
-            accepted, prediction = accepted[:1], (prediction.strip() and prediction) or PAPER_EMPTY
-        similarity = chrf(prediction, accepted)
+    # In one call, since weights of words are taken from all references; without one where there is nothing to compare.
+    blank = np.array([not prediction.strip() for prediction in predictions], dtype=bool)
+    counts[:, 2] = 0.0 if blank.all() else np.where(blank, 0.0, similarity(predictions, answers))
+    for i, (prediction, source) in enumerate(zip(predictions, sources, strict=True)):
         self_bleu = sentence_bleu(prediction, source, effective_order=not paper)
-        counts[i, 0] = ibleu(similarity, self_bleu, epsilon=PAPER_EPSILON if paper else 0.0)
-        counts[i, 1:4] = self_bleu, similarity, is_copy(prediction, source)
+        counts[i, 0] = ibleu(counts[i, 2], self_bleu, epsilon=PAPER_EPSILON if paper else 0.0)
+        counts[i, 1], counts[i, 3] = self_bleu, is_copy(prediction, source)
     return counts
+
+
+def chrfs(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+    """Compares predictions with their accepted targets by `chrf`.
+
+    Args:
+      predictions: predictions, [n].
+      references: accepted targets of each, [n].
+    Returns:
+      [n] float64, 0 to 1.
+    """
+    return np.array([chrf(prediction, texts) for prediction, texts in zip(predictions, references, strict=True)])
 
 
 def is_copy(prediction: str, source: str) -> bool:
@@ -104,15 +128,17 @@ def is_copy(prediction: str, source: str) -> bool:
     return prediction.casefold().split() == source.casefold().split()
 
 
-def chrf_ibleu_parts(sums: np.ndarray) -> dict[str, np.ndarray]:
+def ibleu_parts(sums: np.ndarray, score: str, similarity: str) -> dict[str, np.ndarray]:
     """Turns summed scores into means.
 
     Args:
-      sums: [..., 5], summed `chrf_ibleu_counts`.
+      sums: [..., 5], summed `ibleu_counts`.
+      score: name of the metric.
+      similarity: name of what it compares meanings with.
     Returns:
-      `chrf_ibleu` and `chrf` (higher is better), `self_bleu` and `copied` (lower is better), in percent, [...].
+      The two that were named (higher is better), `self_bleu` and `copied` (lower is better), in percent, [...].
     """
-    names = ("chrf_ibleu", "self_bleu", "chrf", "copied")
+    names = (score, "self_bleu", similarity, "copied")
     return {name: 100 * sums[..., i] / sums[..., 4] for i, name in enumerate(names)}
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from distill_or_annotate.metrics import classification, entities, floors, generation, question_answering
+from distill_or_annotate.metrics import classification, entities, floors, generation, question_answering, spans
+from distill_or_annotate.metrics.similarity import Similarity
 
 Row = dict[str, Any]
 
@@ -21,6 +22,7 @@ class Batch:
       sources: sources, [n]; None when unknown.
       labels: entity types or label words.
       mode: `fair` or `paper`.
+      similarity: what compares texts by their meaning, for metrics that need it.
     """
 
     answers: Sequence[tuple[str, ...]]
@@ -28,6 +30,7 @@ class Batch:
     sources: Sequence[str] | None
     labels: Sequence[str]
     mode: str
+    similarity: Similarity | None = None
 
     def targets(self) -> list[str]:
         """Returns the target of each example, for metrics that know one right answer.
@@ -56,6 +59,7 @@ class Metric:
       parts: (summed counts [..., k], mode) to parts [...].
       invalid: (prediction, labels in upper case) to whether it is outside the task's form.
       needs_sources: modes in which it cannot score without the sources.
+      needs_similarity: whether it compares meanings, by what `similarity.py` offers.
       needs_labels: whether it cannot score without entity types or label words.
       constant_labels: whether each label by itself is an answer, so that it makes a floor.
       learner: (rows, train rows, labels) to predictions of a cheap learner, by name; None where there is none.
@@ -67,6 +71,7 @@ class Metric:
     parts: Callable[[np.ndarray, str], dict[str, np.ndarray]]
     invalid: Callable[[str, frozenset[str]], bool]
     needs_sources: frozenset[str] = frozenset()
+    needs_similarity: bool = False
     needs_labels: bool = True
     constant_labels: bool = False
     learner: tuple[str, Callable[[Sequence[Row], Sequence[Row], Sequence[str]], list[str]]] | None = None
@@ -74,15 +79,37 @@ class Metric:
 
 
 def _entity_counts(batch: Batch) -> np.ndarray:
-    count = entities.paper_counts if batch.mode == "paper" else entities.entity_counts
-    return count(batch.targets(), batch.predictions, batch.labels)
+    targets = batch.targets()
+    if batch.mode == "paper":
+        return entities.paper_counts(targets, batch.predictions, batch.labels)
+    counts = entities.entity_counts(targets, batch.predictions, batch.labels)
+    if batch.sources is None:
+        return counts
+    placed = spans.span_counts(batch.sources, targets, batch.predictions, batch.labels)
+    return np.concatenate([counts, placed], axis=1)
 
 
 def _entity_parts(sums: np.ndarray, mode: str) -> dict[str, np.ndarray]:
     if mode == "paper":
         return {"entity_f1": entities.percent(sums[..., 0], sums[..., 1])}
-    parts = entities.f1_parts(sums)
-    return {"entity_f1": parts["f1"], "entity_precision": parts["precision"], "entity_recall": parts["recall"]}
+    parts = {f"entity_{name}": value for name, value in entities.f1_parts(sums[..., :3]).items()}
+    if sums.shape[-1] > 3:
+        # Places are known where the sources are.
+        parts |= {f"span_{name}": value for name, value in entities.f1_parts(sums[..., 3:]).items()}
+    return parts
+
+
+def _ibleu_metric(name: str, similarity: str, similar: Callable[[Batch], generation.Similar]) -> Metric:
+    return Metric(
+        headline={"fair": name, "paper": name},
+        counts=lambda b: generation.ibleu_counts(b.answers, b.predictions, b.sources, similar(b), b.mode),
+        parts=lambda sums, mode: generation.ibleu_parts(sums, name, similarity),
+        invalid=_is_empty,
+        needs_sources=frozenset({"fair"}),
+        needs_similarity=name == "bert_ibleu",
+        needs_labels=False,
+        lower_is_better=frozenset({"self_bleu", "copied"}),
+    )
 
 
 def _class_metric(fair: str, paper: str) -> Metric:
@@ -92,6 +119,7 @@ def _class_metric(fair: str, paper: str) -> Metric:
         parts=lambda sums, mode: classification.class_parts(sums),
         invalid=lambda text, labels: text.strip().upper() not in labels,
         constant_labels=True,
+        learner=("tfidf_logistic", floors.tfidf_floor),
     )
 
 
@@ -117,13 +145,6 @@ METRICS = {
         invalid=_is_empty,
         needs_labels=False,
     ),
-    "chrf_ibleu": Metric(
-        headline={"fair": "chrf_ibleu", "paper": "chrf_ibleu"},
-        counts=lambda b: generation.chrf_ibleu_counts(b.answers, b.predictions, b.sources, b.mode),
-        parts=lambda sums, mode: generation.chrf_ibleu_parts(sums),
-        invalid=_is_empty,
-        needs_sources=frozenset({"fair"}),
-        needs_labels=False,
-        lower_is_better=frozenset({"self_bleu", "copied"}),
-    ),
+    "bert_ibleu": _ibleu_metric("bert_ibleu", "bert_score", lambda b: b.similarity.f1),
+    "chrf_ibleu": _ibleu_metric("chrf_ibleu", "chrf", lambda b: generation.chrfs),
 }

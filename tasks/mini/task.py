@@ -17,9 +17,9 @@ two parts. Made by `grammar.py` from a seed; no licence but the project's own.
 Change log: 1 first version.
 """
 
-from distill_or_annotate.tasks import pretraining, registry, variants
-from distill_or_annotate.tasks.mini import lexicon, splits
-from distill_or_annotate.tasks.mini.vocabulary import LABEL_WORDS, vocabulary
+from distill_or_annotate.tasks import pretraining, registry, scoring, variants
+from distill_or_annotate.tasks.mini import splits
+from distill_or_annotate.tasks.mini.vocabulary import vocabulary
 from distill_or_annotate.tasks.spec import TaskSpec
 
 SIZES = {
@@ -34,8 +34,8 @@ def _rows(make):
 
 _SHARED = {"version": 1, "vocabulary": vocabulary, "input_tokens": 20, "target_tokens": 20}
 for _spec in (
-    TaskSpec("mini", rows=_rows(splits.mini_rows), metric="entity_f1", labels=lexicon.TYPES, **_SHARED),
-    TaskSpec("mini_cls", rows=_rows(splits.mini_cls_rows), metric="accuracy", labels=LABEL_WORDS, **_SHARED),
+    TaskSpec("mini", rows=_rows(splits.mini_rows), **scoring.OTHERS["mini"].fields(), **_SHARED),
+    TaskSpec("mini_cls", rows=_rows(splits.mini_cls_rows), **scoring.OTHERS["mini_cls"].fields(), **_SHARED),
 ):
     registry.register(_spec)
     variants.register_defaults(_spec.name, **SIZES)

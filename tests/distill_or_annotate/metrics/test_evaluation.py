@@ -133,4 +133,4 @@ def test_rows_bring_the_sources_that_a_metric_needs():
     row = {"source": "a storm hit the coast", "target": "a storm hit the coast"}
     assert scorer.needs_sources and not Scorer("chrf_ibleu", mode="paper").needs_sources
     assert scorer.scores([row], [row["source"]])["copied"] == 100.0
-    assert not any(Scorer(name, LABELS).needs_sources for name in METRICS if name != "chrf_ibleu")
+    assert not any(Scorer(name, LABELS).needs_sources for name in METRICS if "ibleu" not in name)

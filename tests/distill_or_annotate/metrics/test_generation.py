@@ -90,7 +90,7 @@ def test_paper_replaces_an_empty_prediction():
 
 
 def test_fair_without_sources_is_an_error():
-    with pytest.raises(ValueError, match="sources: metric 'chrf_ibleu' compares with the source in mode 'fair'"):
+    with pytest.raises(ValueError, match="sources: this metric compares with the source in mode 'fair'"):
         FAIR.scores([SOURCE], [SOURCE])
     with pytest.raises(ValueError, match="received 1 targets and 1 predictions for 2 sources"):
         FAIR.scores([SOURCE], [SOURCE], [SOURCE] * 2)

@@ -40,8 +40,8 @@ def of_a_batch(teacher_shape: Shape, student_shape: Shape) -> dict[str, int]:
     """
     shape = teacher_shape
     rows, length, vocab = shape.batch, shape.target_tokens, shape.vocab
-    teacher, student = _model(teacher_shape), _model(student_shape)
-    params, student_params = _params(teacher, shape), _params(student, shape)
+    teacher, student = model_of(teacher_shape), model_of(student_shape)
+    params, student_params = params_of(teacher, shape), params_of(student, shape)
     inputs = jax.ShapeDtypeStruct((rows, shape.input_tokens), jnp.int32)
     ids = jax.ShapeDtypeStruct((rows, length), jnp.int32)
     batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": ids, "decoder_target_tokens": ids}
@@ -100,7 +100,12 @@ def ratios(total: dict[str, float]) -> dict[str, float]:
     return {kind: round(total["live"] / total[kind], 2) for kind in KINDS}
 
 
-def _model(shape: Shape) -> models.EncoderDecoderModel:
+def model_of(shape: Shape) -> models.EncoderDecoderModel:
+    """The network of a shape, its layers scanned.
+
+    Args:
+      shape: widths and numbers of layers.
+    """
     config = network.T5Config(
         vocab_size=shape.vocab, emb_dim=shape.d_model, num_heads=shape.n_heads, head_dim=shape.d_kv,
         mlp_dim=shape.d_ff, mlp_activations=("gelu", "linear"), num_encoder_layers=shape.n_layers,
@@ -109,7 +114,13 @@ def _model(shape: Shape) -> models.EncoderDecoderModel:
     return models.EncoderDecoderModel(scanned.Transformer(config), None, None, None)
 
 
-def _params(model: models.EncoderDecoderModel, shape: Shape):
+def params_of(model: models.EncoderDecoderModel, shape: Shape):
+    """The shapes of a network's parameters.
+
+    Args:
+      model: what `model_of` gave.
+      shape: its shape.
+    """
     shapes = {
         "encoder_input_tokens": (shape.batch, shape.input_tokens),
         "decoder_input_tokens": (shape.batch, shape.target_tokens),

@@ -1,32 +1,24 @@
 """What fine-tuning the student on labels costs: nothing in the paper, a share of the teacher's where it counts."""
 
 from distill_or_annotate import paper
+from distill_or_annotate.costs import model_flops
 from distill_or_annotate.costs.arithmetic import CostError
 from distill_or_annotate.costs.teacher import Cost, check_n_labels, finetune_line
 from distill_or_annotate.prices import PriceBook
-
-# T5 v1.1, embeddings and output layer included.
-PARAMETERS = {
-    "t5_1_1_small": 76_961_152,
-    "t5_1_1_base": 247_577_856,
-    "t5_1_1_large": 783_150_080,
-    "t5_1_1_xl": 2_849_757_184,
-    "t5_1_1_xxl": 11_135_332_352,
-}
 
 
 def student_training_cost(book: PriceBook, task: str, n_labels: int, student: str = "t5_1_1_small") -> Cost:
     """Returns the cost of fine-tuning the student once on `n_labels`.
 
     A book may price it: `student_finetune/TASK`, dollars per 1,000 labels. Otherwise it is the teacher's cost on as
-    many labels, not rounded up, times the ratio of parameters and of epochs (Table 8), and marked `estimated`. Small
+    many labels, not rounded up, times the ratio of operations and of epochs (Table 8), and marked `estimated`. Small
     models use an accelerator worse than large ones, so the true cost is higher.
 
     Args:
       book: the prices; a scaled book takes those of its base.
       task: a task that the book, or its base through `base_task`, prices.
       n_labels: labels, at least 1.
-      student: the model, one of `PARAMETERS`; the name of a mini model stands for the smallest.
+      student: a T5 v1.1 size; the name of a mini model stands for the smallest.
 
     Raises:
       CostError: n_labels is out of range, or the model is unknown.
@@ -38,16 +30,16 @@ def student_training_cost(book: PriceBook, task: str, n_labels: int, student: st
         usd = entry.usd * n_labels / 1000
         return Cost(usd, entry.provenance, (f"{entry.book}:{entry.id}",), entry.date)
     line = finetune_line(book, task, n_labels)
-    ratio = _parameters(student) / PARAMETERS["t5_1_1_xxl"] * _epochs(book.base_task or task)
+    task = book.base_task or task
+    ratio = model_flops.finetune_ratio(task, _model(student)) * _epochs(task)
     return Cost(line.usd * ratio, "estimated", line.price_entries, line.date)
 
 
-def _parameters(student: str) -> int:
-    if student.startswith("mini_"):
-        return PARAMETERS["t5_1_1_small"]
-    if student not in PARAMETERS:
-        raise CostError(f"student: received {student!r}; allowed: {', '.join(PARAMETERS)}, or a mini model.")
-    return PARAMETERS[student]
+def _model(student: str) -> str:
+    model = "t5_1_1_small" if student.startswith("mini_") else student
+    if model_flops.family(model) is None:
+        raise CostError(f"student: received {student!r}; allowed: {', '.join(model_flops.models())}.")
+    return model
 
 
 def _epochs(task: str) -> float:

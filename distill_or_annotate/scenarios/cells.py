@@ -17,6 +17,7 @@ from distill_or_annotate.costs import (
     Cost,
     gpu_hours_for,
     labels_bought,
+    model_flops,
     on_top,
     unlabeled_affordable,
 )
@@ -135,7 +136,7 @@ def _on_top_usd(scenario: Scenario, book: PriceBook, cell: Cell) -> float:
         return 0.0
     n_labels = cell.n_llm_labels + (0 if cell.strategy == "llm_annotate" else cell.n_labels)
     # A student whose size nobody knows counts as the priced one.
-    student = scenario.student if scenario.student in model_sizes.PARAMETERS else "t5_1_1_small"
+    student = scenario.student if model_flops.family(scenario.student) else "t5_1_1_small"
     strategy = "annotate" if cell.strategy == "general_distill" else cell.strategy
     return round(on_top(scenario.assumed(), book, scenario.task, strategy, n_labels, student).usd, 4)
 

@@ -51,7 +51,7 @@ def test_fair_mode_adds_the_students_training_and_says_what_is_assumed(capsys):
     words = ("--task", "wlp", "--n-labels", "5000", "--additional-usd", "200")
     _run(*words, "--mode", "fair")
     fair = capsys.readouterr().out
-    assert "On top of +$200.00: $1.34 to fine-tune the student on 5,769 labels" in fair
+    assert "On top of +$200.00: $1.10 to fine-tune the student on 5,769 labels" in fair
     _run(*words)
     paper = capsys.readouterr().out
     assert "On top" not in paper and "footnote 1" in paper and "Section 2.1" in paper
@@ -60,7 +60,7 @@ def test_fair_mode_adds_the_students_training_and_says_what_is_assumed(capsys):
 def test_json_lists_the_assumptions(capsys):
     _run("--task", "wlp", "--n-labels", "5000", "--additional-usd", "200", "--json", "--mode", "fair")
     (cell,) = json.loads(capsys.readouterr().out)
-    assert len(cell["assumptions"]) == 3 and cell["student_training_usd"] == pytest.approx(1.34, abs=0.01)
+    assert len(cell["assumptions"]) == 3 and cell["student_training_usd"] == pytest.approx(1.10, abs=0.01)
 
 
 def test_old_prices_of_a_book_of_today_are_warned_of(capsys):

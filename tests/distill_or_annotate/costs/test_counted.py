@@ -29,9 +29,9 @@ def test_with_the_papers_assumptions_nothing_comes_on_top():
 
 def test_in_fair_mode_the_students_fine_tuning_is_added_to_annotate_alone():
     free, fair = cost_cell(PAPER, "wlp", 5000, 200), cost_cell(PAPER, "wlp", 5000, 200, Assumptions.for_mode("fair"))
-    # The line of the teacher at 5,769 labels, times 77M / 11.1B parameters and 50 / 20 epochs.
+    # The line of the teacher at 5,769 labels, times 16.1 / 2,836 GFLOP a pass and 50 / 20 epochs.
     teacher_usd = 67.5 + (67.5 - 15) / 4000 * 769
-    assert fair.student_training_usd == pytest.approx(teacher_usd * 76.96 / 11135.3 * 2.5, rel=1e-3)
+    assert fair.student_training_usd == pytest.approx(teacher_usd * 16.089 / 2836.15 * 2.5, rel=1e-3)
     assert fair.annotate_total_usd == pytest.approx(1500 + fair.student_training_usd)
     assert fair.distill_total_usd == 1500.0
     # What the budget buys is the same.

@@ -13,7 +13,6 @@ from distill_or_annotate.scenarios import (
     ScenarioError,
     all_cells,
     cells,
-    check_runnable,
     expand,
     expand_all,
     model_sizes,
@@ -191,7 +190,8 @@ def test_larger_models_cost_what_the_formula_says_and_are_marked_estimated():
     priced = model_sizes.finetune_cost(BOOK, "wlp", 5000, "t5_1_1_xxl")
     xl = model_sizes.finetune_cost(BOOK, "wlp", 5000, "t5_1_1_xl")
     assert (priced.usd, priced.provenance) == (67.5, "published")
-    assert xl.usd == pytest.approx(67.5 * 2_849_757_184 / 11_135_332_352) and xl.provenance == "estimated"
+    # A quarter of the parameters; at equal lengths, a little more than a quarter of the operations.
+    assert 0.25 < xl.usd / priced.usd < 0.28 and xl.provenance == "estimated"
     rates = [
         model_sizes.distill_cost_per_1k(BOOK, "wlp", 5000, "t5_1_1_xxl", f"t5_1_1_{size}").usd
         for size in ("small", "base", "large")
@@ -233,12 +233,6 @@ def test_a_student_that_teaches_itself_pays_for_no_teacher():
     scenario = _scenario(strategies=("self_distill", "distill"), additional_usd=(), n_unlabeled=(100_000,))
     own, taught = cells(scenario, BOOK)
     assert own.additional_usd < taught.additional_usd / 30 and own.provenance == "estimated"
-
-
-def test_strategies_that_are_only_planned_are_refused_by_name_when_they_are_run():
-    with pytest.raises(ScenarioError, match=r"llm_annotate cannot be run.*strategies=\('annotate',\)"):
-        check_runnable(_scenario(strategies=("annotate", "llm_annotate")))
-    check_runnable(_scenario(strategies=("annotate", "distill", "teacher")))
 
 
 def test_the_teacher_alone_is_trained_and_scored_once():

@@ -1,7 +1,7 @@
 """Entity F1, fair and as the reference implementation computes it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_or_annotate.metrics import entities
@@ -75,6 +75,7 @@ WORDS = st.lists(st.sampled_from(["mix", "tube", "5", "[Action]", "[time]", "[x]
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=6))
 def test_laws_of_the_fair_score(pairs):
     targets, predictions = map(list, zip(*pairs, strict=True))
@@ -87,6 +88,7 @@ def test_laws_of_the_fair_score(pairs):
     assert gold == (100.0 if any(entities.parse_entities(t, TYPES) for t in targets) else 0.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8))
 def test_fair_score_equals_scikit_learn_over_aligned_entities(pairs):
     from sklearn.metrics import f1_score
@@ -106,6 +108,7 @@ def test_fair_score_equals_scikit_learn_over_aligned_entities(pairs):
     assert _score("fair", targets, predictions)["entity_f1"] == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8))
 def test_paper_score_equals_scikit_learn_micro_f1_over_the_pairs(pairs):
     from sklearn.metrics import f1_score

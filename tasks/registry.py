@@ -23,6 +23,7 @@ HOMES = {
     "mini": "distill_or_annotate.tasks.mini.task",
     "mini_cls": "distill_or_annotate.tasks.mini.task",
     "wlp_mini": "distill_or_annotate.tasks.wlp",
+    **{f"{name}_mini": "distill_or_annotate.tasks.released_mini" for name in ("fever", "multipit_id", "stanceosaurus")},
     **{
         f"{name}{mode}": f"distill_or_annotate.tasks.{name}"
         for name in _PUBLISHED

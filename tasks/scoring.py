@@ -37,6 +37,7 @@ OTHERS = {
     "wlp_mini": Scoring("entity_f1", WLP_TYPES),
     "mini": Scoring("entity_f1", lexicon.TYPES),
     "mini_cls": Scoring("accuracy", vocabulary.LABEL_WORDS),
+    **{f"{name}_mini": PUBLISHED[name] for name in ("fever", "multipit_id", "stanceosaurus")},
 }
 
 # Variants are scored as their task is: labelled, unlabeled and pseudo-labelled ones.

@@ -3,6 +3,7 @@
   {task}_n{N}_s{K}          train: the first N of shuffle K of the labelled rows, so that 1K lie inside 5K
   {task}_u{U}               unlabeled (and train): the first U of the pool, evaluation sources left out
   {task}_pseudo_u{U}_{hash} train: the same U sources with a teacher's predictions, and gold rows if asked for
+  {task}_answered_u{U}_{hash} train: those of the U sources that a language model labelled, and gold rows if asked for
   {pseudo}_mix_{hash}       a SeqIO mixture of that task and one of gold labels, at a rate
 
 `validation` and `test` are the base task's. Every function registers with SeqIO, idempotently, and returns the name, so
@@ -147,6 +148,40 @@ def pseudo(
     content = content_hash(text for row in rows for text in (row["source"], row["target"]))
     name_hash = content_hash([task, spec.version, n_unlabeled, gold, gold_repeats if gold else 0, content])
     return _register(task, f"{task}_pseudo_u{n_unlabeled}_{name_hash}", {"train": lambda: rows})
+
+
+def answered(task: str, answers: str | os.PathLike, n_unlabeled: int, gold: str | None = None, seed: int = 0) -> str:
+    """Registers the part of the pool that a language model labelled; what it was asked and set aside is left out.
+
+    Args:
+      task: a base task with a pool.
+      answers: JSON lines of `doa annotate`.
+      n_unlabeled: U, how many sources it was asked for, at least 1.
+      gold: a labelled variant whose rows are mixed in; None for none.
+      seed: seed of the order in which they are mixed, at least 0.
+    Returns:
+      `{task}_answered_u{U}_{hash}`; the hash is of all that determines the rows.
+    Raises:
+      UnknownTask: no such base task or gold variant.
+      PredictionsError: no file of answers, an unreadable one, or no answer to any of the first U sources.
+      ValueError: a number out of range.
+    """
+    _check("n_unlabeled", n_unlabeled, 1)
+    _check("seed", seed, 0)
+    spec = registry.get(task)
+    labels = read_predictions(answers, spec.prefix)
+    pool = _first_of_pool(task, n_unlabeled)
+    rows = [{"source": row["source"], "target": labels[row["source"]]} for row in pool if row["source"] in labels]
+    if not rows:
+        raise PredictionsError(
+            f"answers: {answers!r} hold none of the first {n_unlabeled} sources of the pool of {task!r}. Fix: label "
+            "that pool with `doa annotate`."
+        )
+    if gold:
+        rows += registry.rows(variant(gold), "train")
+        rows = [rows[i] for i in permutation(len(rows), seed)]
+    name_hash = content_hash([task, spec.version, *(text for row in rows for text in (row["source"], row["target"]))])
+    return _register(task, f"{task}_answered_u{n_unlabeled}_{name_hash}", {"train": lambda: rows})
 
 
 def mixture(pseudo_task: str, gold: str, gold_rate: float = 0.1) -> str:

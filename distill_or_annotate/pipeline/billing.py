@@ -14,10 +14,10 @@ from typing import Any
 
 from distill_or_annotate.ledger import LOCAL_BOOK, Charge
 from distill_or_annotate.prices import PriceBook, PriceEntry
-from distill_or_annotate.scenarios import Scenario, Stage
+from distill_or_annotate.scenarios import TRAINING_KINDS, Scenario, Stage
 
 # Scores are computed on this machine from what a stage decoded; no mesh is held for it.
-_HOLDS_A_MESH = ("finetune", "capture", "distill", "annotate")
+_HOLDS_A_MESH = ("capture", "select", *TRAINING_KINDS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Billing:
         for name in stage.depends_on:
             capture = by_name[name]
             if capture.kind == "capture" and capture.n_unlabeled:
-                share = min(1.0, stage.n_unlabeled / capture.n_unlabeled)
+                share = stage.part * min(1.0, stage.n_unlabeled / capture.n_unlabeled)
                 usd -= share * device_seconds.get(name, 0.0) * usd_per_second
         usd -= device_seconds.get(stage.name, 0.0) * usd_per_second
         return max(0.0, usd / (usd_per_second * self.n_devices))

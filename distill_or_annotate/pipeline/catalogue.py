@@ -14,14 +14,16 @@ from distill_or_annotate import paper
 from distill_or_annotate.pipeline import gin_files, study
 from distill_or_annotate.preprocess import built, rows
 from distill_or_annotate.prices import PriceBook
-from distill_or_annotate.scenarios import PLANNED_STRATEGIES, Scenario, Stage, all_cells, expand_all
+from distill_or_annotate.scenarios import Scenario, Stage, all_cells, expand_all
+from distill_or_annotate.scenarios.cells import LLM
 from distill_or_annotate.scenarios.expected import published_scores
 
 # What the forms serve; a user's own forms are run, but not listed.
 FORMS = {"xxl": paper.task_names(), "mini": ("mini", "wlp")}
 _SHOWN_TASKS = {"xxl": ("wlp",), "mini": ("mini", "wlp")}
 # Seconds of a stage with mini models on two cores (docs/results.md); they vary by half with the machine and its load.
-_MINI_SECONDS = {"finetune": 70, "capture": 30, "annotate": 30, "distill": 45, "evaluate": 3}
+_MINI_SECONDS = {"finetune": 70, "capture": 30, "annotate": 30, "distill": 45, "evaluate": 3, "select": 8}
+_MINI_SECONDS |= {"llm_annotate": 30, "human_llm_annotate": 30, "general_distill": 60}
 # `make bench-mini` runs these over several data seeds.
 _BENCHMARK, _BENCHMARKED = "bench_mini.json", ("quickstart", "quickstart_cls")
 _HEADER = re.compile(r"(?:#.*\n)+")
@@ -53,9 +55,9 @@ class Listed:
     stages: tuple[Stage, ...]
 
     @property
-    def planned_only(self) -> tuple[str, ...]:
-        """Strategies of it that do not run yet."""
-        return tuple(name for name in self.scenario.strategies if name in PLANNED_STRATEGIES)
+    def asks_llm(self) -> bool:
+        """Whether it buys labels from a language model, for which `doa run` needs an endpoint and its key."""
+        return bool(set(LLM) & set(self.scenario.strategies))
 
     def usd_by_kind(self) -> dict[str, float]:
         """Returns the scenario dollars of its purchases (label, api, device), each thing bought once."""
@@ -114,8 +116,7 @@ class Listed:
             "task": self.task,
             "title": self.about["title"],
             "command": self.command,
-            "runnable": not self.planned_only,
-            "planned_only": list(self.planned_only),
+            "asks_llm": self.asks_llm,
             "data": {"needs": needs, "missing": missing, "here": not missing},
             "cells": len(all_cells(self.scenario, self.book)),
             "stages": len(self.stages),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill_or_annotate.quiet import import_quietly
-from distill_or_annotate.scenarios.scenario import GIN_KINDS, STAGE_KINDS
+from distill_or_annotate.scenarios.scenario import STAGE_KINDS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from distill_or_annotate.pipeline import gin_files
+    from distill_or_annotate.pipeline import gin_files, llm_labels
     from distill_or_annotate.scenarios import check_runnable
 
     console = Console()
@@ -98,6 +98,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
 
     check_runnable(scenario)
+    llm_labels.check_endpoint(scenario, study.stages, study.store.is_finished)
     if args.stage:
         from distill_or_annotate.pipeline import single_stage
 
@@ -154,7 +155,9 @@ def _study(args: argparse.Namespace) -> tuple[Study, str]:
 
 
 def _gin_files_of(scenario: Any) -> list[str]:
-    return [name for name in (scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)) if name]
+    from distill_or_annotate.pipeline import study
+
+    return study.gin_files_of(scenario)
 
 
 def _manifest(study: Study, digests: dict[str, str], console: Console) -> dict[str, Any]:

@@ -15,13 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill_or_annotate.pipeline import evaluation, programs
+from distill_or_annotate.pipeline import evaluation, programs, results
 from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.program import Program
 from distill_or_annotate.scenarios import Scenario, Stage
 
 FINDINGS = "gates.json"
 DEV = "validation"
+# What is kept of an evaluation on dev.
+KEPT = ("metric", "score", "stderr", "floors", "degenerate", "n_examples")
 
 
 class GateError(RuntimeError):
@@ -42,7 +44,9 @@ def check_vocabulary(stages: Sequence[Stage], stages_dir: Path) -> None:
     pairs = {}
     for student in stages:
         if student.kind == "distill":
-            teacher = next(by_name[name] for name in student.depends_on if by_name[name].kind == "finetune")
+            teacher = next((by_name[name] for name in student.depends_on if by_name[name].kind == "finetune"), None)
+            if teacher is None:
+                continue  # the student teaches itself
             pairs.setdefault((teacher.model, student.model), (teacher, student))
     for teacher, student in pairs.values():
         _check_pair(teacher, student, stages_dir)
@@ -133,12 +137,16 @@ def compared_students(capture: Stage, stages: Sequence[Stage]) -> list[Stage]:
       stages: the study's stages, in order.
     """
     teacher = next(stage for stage in stages if stage.name in capture.depends_on)
+    if teacher.kind != "finetune":
+        return []  # the student teaches itself
     alike = (teacher.n_labels, teacher.data_seed, teacher.train_seed)
-    return [
+    found = [
         stage
         for stage in stages[: [stage.name for stage in stages].index(capture.name)]
-        if stage.kind == "annotate" and (stage.n_labels, stage.data_seed, stage.train_seed) == alike
+        if stage.trains_as == "annotate" and (stage.n_labels, stage.data_seed, stage.train_seed) == alike
     ]
+    # A selection stands for its candidates.
+    return [stage for stage in found if stage.kind == "select"] or found
 
 
 def _findings(capture: Stage, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> dict[str, Any]:
@@ -160,7 +168,7 @@ def _findings(capture: Stage, stages: Sequence[Stage], stages_dir: Path, folder:
                 f"on dev its {metric} is {score:.1f}, not above the {scores['student']['score']:.1f} of the student on "
                 f"the same {teacher.n_labels} labels"
             )
-    else:
+    elif teacher.kind == "finetune":
         untried.append(
             f"no student is trained on the teacher's {teacher.n_labels} labels alone, so the teacher was compared with "
             "floors only"
@@ -170,6 +178,9 @@ def _findings(capture: Stage, stages: Sequence[Stage], stages_dir: Path, folder:
 
 def _on_dev(stage: Stage, stages_dir: Path, folder: Path) -> Mapping[str, Any]:
     """Scores of a trained stage's last checkpoint on dev, decoded by the program that trained it, without a step."""
+    selection = stages_dir / stage.name / results.SELECTION
+    if selection.exists():
+        return json.loads(selection.read_text(encoding="utf-8"))["on_dev"]
     folder.mkdir(parents=True, exist_ok=True)
     trained = programs.program(stage, stages_dir)
     macros = {
@@ -194,4 +205,4 @@ def _on_dev(stage: Stage, stages_dir: Path, folder: Path) -> Mapping[str, Any]:
         ) from error
     labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
     found = evaluation.evaluate(folder, stage.task, labels, split=DEV)
-    return {name: found[name] for name in ("metric", "score", "stderr", "floors", "degenerate", "n_examples")}
+    return {name: found[name] for name in KEPT}

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         table.add_column(heading, justify=justify, no_wrap=True)
     for row in found:
         table.add_row(
-            row["name"] + ("" if row["runnable"] else " *"),
+            row["name"] + (" *" if row["asks_llm"] else ""),
             row["form"] or "-",
             row["task"],
             _data(row["data"]),
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
     print_table(table)
     Console(highlight=False, soft_wrap=True).print(
-        "\n* has a strategy that is planned and priced, and does not run yet."
+        "\n* buys labels from a language model: set OPENAI_BASE_URL and OPENAI_API_KEY (docs/annotating.md)."
         "\nc: hours of two CPU cores, g: A40 GPU-hours."
         "\n~ some prices are estimated, s: scaled dollars, nobody's bill. Dollars count each label and each stage once."
         "\ndoa show NAME explains one; doa list --form xxl --task fever lists another task; --json prints all of it."
@@ -80,7 +80,7 @@ def _span(rows: Sequence[dict]) -> str:
     found: dict[str, list[float]] = {}
     for row in rows:
         found.setdefault(row["strategy"], []).append(row["score"])
-    short = {"annotate": "Ann.", "distill": "Dist.", "teacher": "T."}
+    short = {"annotate": "Ann.", "distill": "Dist.", "teacher": "T.", "self_distill": "Self-dist."}
     spans = (f"{short.get(name, name)} {_range(min(scores), max(scores))}" for name, scores in found.items())
     return ", ".join(spans)
 

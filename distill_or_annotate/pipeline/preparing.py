@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from distill_or_annotate.scenarios import Scenario
 
 if TYPE_CHECKING:
     from distill_or_annotate.tasks.spec import TaskSpec
@@ -37,7 +40,8 @@ def claim(run_dir: Path, scenario: Mapping[str, Any], hashes: Mapping[str, str])
     if not path.exists():
         return
     content = json.loads(path.read_text(encoding="utf-8"))
-    before = content["scenario"]
+    # A field that is younger than the run had its default there.
+    before = json.loads(json.dumps(_defaults())) | content["scenario"]
     now = json.loads(json.dumps(scenario))
     # A run that a gate stopped goes on by force, and the other way round.
     changed = sorted(name for name in {*before, *now} - {"force"} if before.get(name) != now.get(name))
@@ -53,6 +57,17 @@ def claim(run_dir: Path, scenario: Mapping[str, Any], hashes: Mapping[str, str])
             f"{run_dir} holds a run on other data ({', '.join(other)} changed since). "
             "Fix: give --run-dir a new folder, or restore the data (DOA_DATA_DIR)."
         )
+
+
+def _defaults() -> dict[str, Any]:
+    fields = {field.name: field for field in dataclasses.fields(Scenario)}
+    values = {name: field.default for name, field in fields.items() if field.default is not dataclasses.MISSING}
+    made = {
+        name: field.default_factory()
+        for name, field in fields.items()
+        if field.default_factory is not dataclasses.MISSING
+    }
+    return values | made
 
 
 def data_hashes(spec: TaskSpec) -> dict[str, str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from distill_or_annotate.pipeline import gin_files
 from distill_or_annotate.pipeline.program import Program
 from distill_or_annotate.scenarios import Stage
+from distill_or_annotate.scenarios.cells import LLM
 
 MODEL = "model"  # a stage's model folder, within its own
 PREDICTIONS = "predictions"
+LLM_LABELS = "labels.jsonl"  # what a language model answered, in the folder of its stage
 # What t5x.infer writes there, however many shards it ran as.
 PREDICTIONS_PATTERN = "*-predict.jsonl-?????-of-?????"
 
@@ -31,17 +34,29 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
     before = {name.split("-")[0]: stages_dir / name for name in stage.depends_on}
     common = {"TASK": stage.task}
     gold = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
-    if stage.kind in ("finetune", "annotate"):
-        labels = {"N_LABELS": stage.n_labels, "DATA_SEED": stage.data_seed, "RANDOM_SEED": stage.train_seed}
+    labels = {"N_LABELS": stage.n_labels, "DATA_SEED": stage.data_seed, "RANDOM_SEED": stage.train_seed}
+    if stage.kind in ("finetune", "annotate", "general_distill"):
         macros = {**common, **labels, "MODEL_DIR": str(folder / MODEL)}
         module = "t5x.train"
+    elif stage.kind in LLM:
+        module = "t5x.train"
+        with_gold = stage.kind == "human_llm_annotate"
+        macros = {
+            **common,
+            **labels,
+            "LLM_LABELS": str(before["llm_label"] / LLM_LABELS),
+            "N_LLM_LABELS": stage.n_unlabeled,
+            "GOLD": gold if with_gold else None,
+            "N_EXAMPLES": stage.n_unlabeled + (stage.n_labels if with_gold else 0),
+            "MODEL_DIR": str(folder / MODEL),
+        }
     elif stage.kind == "capture":
         module = "t5x.infer"
         macros = {
             **common,
             "N_UNLABELED": stage.n_unlabeled,
             "GIVEN_TASK": gold,
-            "CHECKPOINT_PATH": str(before["finetune"] / MODEL),
+            "CHECKPOINT_PATH": str(_teacher(before) / MODEL),
             "INFER_OUTPUT_DIR": str(folder / PREDICTIONS),
         }
     elif stage.kind == "distill" and gin_files.includes(stage.gin_file, _CAPTURED):
@@ -62,14 +77,42 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
             "N_UNLABELED": stage.n_unlabeled,
             "DATA_SEED": stage.data_seed,
             "RANDOM_SEED": stage.train_seed,
-            "TEACHER_PATH": str(before["finetune"] / MODEL),
+            "TEACHER_PATH": str(_teacher(before) / MODEL),
             "PREDICTIONS": str(before["capture"] / PREDICTIONS / PREDICTIONS_PATTERN),
             "MODEL_DIR": str(folder / MODEL),
         }
     else:
         return None
-    files = (stage.gin_file, stage.task_gin) if stage.task_gin else (stage.gin_file,)
+    files = tuple(name for name in (stage.gin_file, stage.task_gin, stage.overlay_gin) if name)
     return Program(module, files, {**macros, **stage.macros})
+
+
+def _teacher(before: Mapping[str, Path]) -> Path:
+    """The folder of what teaches: a fine-tuned teacher, or the student itself."""
+    return next(before[kind] for kind in ("finetune", "annotate", "select") if kind in before)
+
+
+def chosen(candidate: Stage, folder: Path, stages_dir: Path) -> Program:
+    """The program that decodes test with the candidate that a selection chose, without a step of training.
+
+    Args:
+      candidate: the chosen stage, finished.
+      folder: of the selection; its model folder gets a link to the candidate's last checkpoint.
+      stages_dir: folder that holds each stage's folder under its name.
+
+    Returns:
+      A program whose outputs lie in the selection's folder.
+    """
+    step = last_step(stages_dir / candidate.name)
+    link = folder / MODEL / f"checkpoint_{step}"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        # Relative, so that a store of stages may be moved.
+        link.symlink_to(Path("..", "..", candidate.name, MODEL, link.name), target_is_directory=True)
+    trained = program(candidate, stages_dir)
+    macros = {name: value for name, value in trained.macros.items() if name != "EVAL_SPLIT"}
+    macros |= {"MODEL_DIR": str(folder / MODEL), "TRAIN_STEPS": step, "train.run_eval_before_training": True}
+    return Program(trained.module, trained.gin_files, macros)
 
 
 def resuming(program: Program, folder: Path) -> Program:

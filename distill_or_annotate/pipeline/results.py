@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill_or_annotate.pipeline import llm_labels
 from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios import Cell, Scenario, Stage, all_cells, cells, singles, teacher_cell
 
 EVALUATION = "evaluation.json"
+SELECTION = "selection.json"
 
 
 def result_rows(
@@ -39,17 +41,28 @@ def result_rows(
 
 
 def _trained(single: Scenario, cell: Cell, stages: Sequence[Stage]) -> Stage | None:
-    """The stage that trains a cell's model; which one it is, its numbers, models and seeds say."""
-    models = {stage.name: stage.model for stage in stages}
-    kind = "finetune" if cell.strategy == "teacher" else cell.strategy
-    model = single.teacher if cell.strategy == "teacher" else single.student
-    wanted = (kind, model, cell.n_labels, cell.n_unlabeled, single.data_seed, single.train_seed)
+    """The stage that leaves a cell's model; which one it is, its numbers, models and seeds say."""
+    by_name = {stage.name: stage for stage in stages}
+    kind = {"teacher": "finetune", "self_distill": "distill"}.get(cell.strategy, cell.strategy)
+    model = {"teacher": single.teacher, "general_distill": single.compact}.get(cell.strategy, single.student)
+    n_unlabeled = cell.n_llm_labels or cell.n_unlabeled
+    wanted = (kind, model, cell.n_labels, n_unlabeled, single.data_seed, single.train_seed)
+    found = []
     for stage in stages:
-        found = (stage.kind, stage.model, stage.n_labels, stage.n_unlabeled, stage.data_seed, stage.train_seed)
-        teachers = {models[name] for name in stage.depends_on if name.startswith("finetune-")}
-        if found == wanted and teachers <= {single.teacher}:
-            return stage
-    return None
+        numbers = (stage.n_labels, stage.n_unlabeled, stage.data_seed, stage.train_seed)
+        if (stage.trains_as, stage.model, *numbers) == wanted and _is_taught(stage, single, cell, by_name):
+            found.append(stage)
+    # A selection stands for its candidates.
+    return next((stage for stage in found if stage.kind == "select"), found[0] if found else None)
+
+
+def _is_taught(stage: Stage, single: Scenario, cell: Cell, by_name: Mapping[str, Stage]) -> bool:
+    """Whether a distilled stage has the cell's teacher; True for what has none."""
+    if stage.trains_as != "distill":
+        return True
+    student = by_name[stage.depends_on[0]] if stage.kind == "select" else stage
+    models = {by_name[name].model for name in student.depends_on if name.startswith("finetune-")}
+    return models == (set() if cell.strategy == "self_distill" else {single.teacher})
 
 
 def _rows(single: Scenario, cell: Cell, stages: Sequence[Stage], stages_dir: Path) -> list[dict[str, Any]]:
@@ -76,7 +89,21 @@ def _rows(single: Scenario, cell: Cell, stages: Sequence[Stage], stages_dir: Pat
         "floor": found["floors"],
         "run_ids": [trained.name],
     }
+    if trained.kind == "select":
+        row["search"] = json.loads((stages_dir / trained.name / SELECTION).read_text(encoding="utf-8"))
+    if asked := _asked(trained, stages, stages_dir):
+        row["llm_labels"] = asked
+    if trained.model not in (single.teacher, single.student):
+        row["model"] = trained.model
     return [row]
+
+
+def _asked(trained: Stage, stages: Sequence[Stage], stages_dir: Path) -> dict[str, Any] | None:
+    """What a language model labelled for a model, and its bill; None where it labelled nothing."""
+    by_name = {stage.name: stage for stage in stages}
+    student = by_name[trained.depends_on[0]] if trained.kind == "select" else trained
+    bought = [name for name in student.depends_on if name.startswith("llm_label-")]
+    return llm_labels.summary(stages_dir / bought[0]) if bought else None
 
 
 def planned_cells(scenario: Scenario, book: PriceBook | None = None) -> list[dict[str, Any]]:

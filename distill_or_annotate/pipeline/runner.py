@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from distill_or_annotate.ledger import Attempt, CapReached, Ledger
-from distill_or_annotate.pipeline import gates, programs, results, work
+from distill_or_annotate.pipeline import gates, llm_labels, programs, results, work
 from distill_or_annotate.pipeline.billing import Billing
 from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, Deadline, ReserveReached, Terminated
 from distill_or_annotate.pipeline.locks import folder_lock
@@ -188,6 +188,8 @@ def _pay(study: Study, stage: Stage) -> None:
             data_seed=stage.data_seed,
             price=study.billing.book.label(stage.task),
         )
+    elif stage.kind == "llm_label":
+        study.ledger.charge(stage.name, llm_labels.measured(stage, study.store.folder / stage.name))
     elif study.store.is_ours(stage.name):
         study.ledger.charge(stage.name, study.billing.charges(stage))
     else:
@@ -223,16 +225,24 @@ def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
                 facts["stopped_by"] = "device time"
             # The end mark before the settlement: see step 2 above.
             study.store.finish(stage.name, **facts, device_seconds=round(used, 3), seconds=round(used / n_devices, 3))
+        _settle_requests(study, stage, attempt, finished=True)
         attempt.settle(seconds=_billed_seconds(attempt))
     except SystemExit as stopped:
+        _settle_requests(study, stage, attempt, finished=False)
         saved = stopped.code == TERMINATED_STATUS and not isinstance(stopped, Terminated)
         attempt.settle(finished=False, wasted=not saved, note=f"ended with status {stopped.code}")
         raise
     except ReserveReached:
         raise
     except BaseException as error:
+        _settle_requests(study, stage, attempt, finished=False)
         attempt.settle(wasted=True, note=f"{type(error).__name__}: {error}"[:300])
         raise
+
+
+def _settle_requests(study: Study, stage: Stage, attempt: Attempt, finished: bool) -> None:
+    if stage.kind == "llm_label":
+        llm_labels.settle(study.ledger, stage, study.store.folder / stage.name, attempt.id, finished)
 
 
 def _billed_seconds(attempt: Attempt) -> float:

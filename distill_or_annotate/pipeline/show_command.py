@@ -96,13 +96,9 @@ def _facts(entry: Listed, content: dict[str, Any]) -> Iterable[str]:
         f"{content['stages']} stages, ${content['scenario_usd']:,.2f} ({' + '.join(parts)}){estimated}; "
         f"{content['device_hours']:,g} {content['device_hours_unit']}."
     )
-    yield (
-        f"Run: {content['command']}"
-        if content["runnable"]
-        else (
-            f"Plan: {content['command']} --dry-run; {', '.join(content['planned_only'])} cannot be run by this version."
-        )
-    )
+    yield f"Run: {content['command']}"
+    if content["asks_llm"]:
+        yield "It buys labels from a language model: set OPENAI_BASE_URL and OPENAI_API_KEY (docs/annotating.md)."
 
 
 _PRINTED_MODELS = ("t5_1_1_small", "t5_1_1_xxl")
@@ -141,7 +137,7 @@ def _bought(single: Scenario, cell: Cell) -> str:
 
 def _printed(single: Scenario, cell: Cell, published: list[dict], scale: float) -> list[float]:
     """The paper's score of a cell: found by its dollars, or where none are printed by its pool."""
-    models = (single.student,) if cell.strategy == "annotate" else (single.student, single.teacher)
+    models = (single.student,) if cell.strategy in ("annotate", "self_distill") else (single.student, single.teacher)
     if any(model.startswith("t5_1_1_") and model not in _PRINTED_MODELS for model in models):
         return []
     found = []

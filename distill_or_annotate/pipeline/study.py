@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from distill_or_annotate.pipeline.gin_files import find, forms, locate, search_paths
 from distill_or_annotate.prices import PriceBook, load_book
-from distill_or_annotate.scenarios import Scenario
+from distill_or_annotate.scenarios import LLM_LABELS_GIN, Scenario
+from distill_or_annotate.scenarios.cells import LLM
 from distill_or_annotate.scenarios.scenario import GIN_KINDS
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def gin_files_of(scenario: Scenario) -> list[str]:
       scenario: the study.
     """
     used = [scenario.task_gin, *(scenario.gin_file(kind) for kind in GIN_KINDS)]
+    used += [name for by_kind in scenario.student_gin.values() for name in by_kind.values()]
+    used += [LLM_LABELS_GIN] if set(LLM) & set(scenario.strategies) else []
     return list(dict.fromkeys(name for name in used if name))
 
 

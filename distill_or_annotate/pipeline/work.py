@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from distill_or_annotate.pipeline import evaluation, gates, programs, results
+from distill_or_annotate.pipeline import evaluation, gates, llm_labels, programs, results, study
 from distill_or_annotate.pipeline.deadline import Deadline
 from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.program import Program
-from distill_or_annotate.scenarios import Scenario, Stage
+from distill_or_annotate.scenarios import SELECTION_SPLIT, Scenario, Stage
+from distill_or_annotate.scenarios.cells import LLM
 
 
 class StageError(RuntimeError):
@@ -52,6 +54,12 @@ def do(
     with deadline:
         if stage.kind == "evaluate":
             _evaluate(stage, folder, stages_dir)
+            return
+        if stage.kind == "llm_label":
+            _label(stage, scenario, folder, on_step)
+            return
+        if stage.kind == "select":
+            _select(stage, stages, folder, stages_dir, on_step)
             return
         if stage.kind == "capture":
             gates.check_teacher(stage, scenario, stages, stages_dir, folder)
@@ -105,6 +113,35 @@ def _evaluate(stage: Stage, folder: Path, stages_dir: Path) -> None:
     write_json(folder / results.EVALUATION, {**found, "subject": stage.depends_on[0]})
 
 
+def _label(stage: Stage, scenario: Scenario, folder: Path, on_step: Callable[[int, int | None], None]) -> None:
+    try:
+        llm_labels.label(stage, scenario, study.prices(scenario), folder, on_step)
+    except (ValueError, OSError, llm_labels.NoLabels) as error:
+        raise StageError(stage.name, f"failed: {type(error).__name__}: {error}") from error
+
+
+def _select(stage: Stage, stages: Sequence[Stage], folder: Path, stages_dir: Path, on_step) -> None:
+    """The candidate with the highest score on dev, of equal ones the first; then its answers on test."""
+    by_name = {other.name: other for other in stages}
+    candidates = [by_name[name] for name in stage.depends_on]
+    found = []
+    for candidate in candidates:
+        # Floors are for the chosen one; learning them for each candidate would take longer than scoring it.
+        on_dev = evaluation.evaluate(stages_dir / candidate.name, stage.task, None, split=SELECTION_SPLIT)
+        found.append({"stage": candidate.name, "macros": _searched(candidate), "score": on_dev["score"]})
+    best = max(range(len(found)), key=lambda number: found[number]["score"])
+    labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
+    on_dev = evaluation.evaluate(stages_dir / candidates[best].name, stage.task, labels, split=SELECTION_SPLIT)
+    kept = {name: on_dev[name] for name in gates.KEPT}
+    _run(stage, programs.chosen(candidates[best], folder, stages_dir), folder, on_step)
+    content = {"split": SELECTION_SPLIT, "chosen": found[best]["stage"], "macros": found[best]["macros"]}
+    write_json(folder / results.SELECTION, {**content, "on_dev": kept, "candidates": found})
+
+
+def _searched(candidate: Stage) -> dict[str, Any]:
+    return {name: value for name, value in candidate.macros.items() if name != "EVAL_SPLIT"}
+
+
 def title(stage: Stage) -> str:
     """What a stage does, in a few words.
 
@@ -115,15 +152,18 @@ def title(stage: Stage) -> str:
         return f"label: {stage.n_labels} from {stage.first_label}"
     if stage.kind == "finetune":
         return f"teacher: {stage.model} on {stage.n_labels} labels"
-    if stage.kind == "annotate":
-        return f"annotate: {stage.model} on {stage.n_labels} labels"
+    if stage.kind in ("annotate", "general_distill"):
+        return f"{stage.kind}: {stage.model} on {stage.n_labels} labels"
     if stage.kind == "capture":
         return f"capture: {stage.model} labels {stage.n_unlabeled} sentences"
     if stage.kind == "distill":
         return f"distill: {stage.model} on {stage.n_unlabeled} unlabeled and {stage.n_labels} gold"
     if stage.kind == "llm_label":
         return f"llm_label: {stage.n_unlabeled} labels from a language model"
-    if stage.kind != "evaluate":
-        return f"{stage.kind}: {stage.model} on {stage.n_labels} labels (planned)"
+    if stage.kind in LLM:
+        human = f" and {stage.n_labels} human labels" if stage.kind == "human_llm_annotate" else ""
+        return f"{stage.kind}: {stage.model} on {stage.n_unlabeled} labels of a language model{human}"
+    if stage.kind == "select":
+        return f"select: {stage.trains_as}, the best of {len(stage.depends_on)} on dev"
     strategy, usd = stage.serves[0][:2]
     return f"evaluate: {stage.model}, {strategy} +${usd:g}"

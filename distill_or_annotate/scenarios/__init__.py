@@ -2,24 +2,31 @@
 
 from distill_or_annotate.scenarios import published
 from distill_or_annotate.scenarios.cells import Cell, cells, teacher_cell
+from distill_or_annotate.scenarios.expansion import expand
 from distill_or_annotate.scenarios.grid import all_cells, check_runnable, expand_all, singles
 from distill_or_annotate.scenarios.scenario import (
+    ALL_STRATEGIES,
     AXES,
+    LLM_LABELS_GIN,
     MODES,
-    PLANNED_STRATEGIES,
+    SELECTION_SPLIT,
     STAGE_KINDS,
     STRATEGIES,
+    TRAINING_KINDS,
     Scenario,
     ScenarioError,
 )
-from distill_or_annotate.scenarios.stages import Stage, expand
+from distill_or_annotate.scenarios.stages import Stage
 
 __all__ = [
+    "ALL_STRATEGIES",
     "AXES",
+    "LLM_LABELS_GIN",
     "MODES",
-    "PLANNED_STRATEGIES",
+    "SELECTION_SPLIT",
     "STAGE_KINDS",
     "STRATEGIES",
+    "TRAINING_KINDS",
     "Cell",
     "Scenario",
     "ScenarioError",

@@ -138,7 +138,20 @@ def _on_top_usd(scenario: Scenario, book: PriceBook, cell: Cell) -> float:
     # A student whose size nobody knows counts as the priced one.
     student = scenario.student if model_flops.family(scenario.student) else "t5_1_1_small"
     strategy = "annotate" if cell.strategy == "general_distill" else cell.strategy
-    return round(on_top(scenario.assumed(), book, scenario.task, strategy, n_labels, student).usd, 4)
+    found = on_top(scenario.assumed(), book, scenario.task, strategy, n_labels, student)
+    return round(found.usd + _search_usd(scenario, book, cell, found.student_training_usd), 4)
+
+
+def _search_usd(scenario: Scenario, book: PriceBook, cell: Cell, training_usd: float) -> float:
+    """What a search trains beyond one model, where the study counts a student's training on top of the budget."""
+    usd = max(0, len(scenario.candidates(cell.strategy)) - 1) * training_usd
+    if cell.strategy == "self_distill":
+        usd += max(0, len(scenario.candidates("annotate")) - 1) * training_usd
+    is_measured = scenario.mesh and scenario.mode == "fair"  # there the candidates share the time that was bought
+    if cell.strategy in DISTILLING and not scenario.assumed().student_training_is_free and not is_measured:
+        _, rate = distilling_costs(scenario, book, cell.strategy)
+        usd += max(0, len(scenario.candidates("distill")) - 1) * cell.n_unlabeled / 1000 * rate.usd
+    return usd
 
 
 def _row(scenario: Scenario, book: PriceBook, strategy: str) -> list[Cell]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios.cells import Cell, cells
-from distill_or_annotate.scenarios.scenario import AXES, PLANNED_STRATEGIES, Scenario, ScenarioError
-from distill_or_annotate.scenarios.stages import Stage, expand, merged, with_new_labels
+from distill_or_annotate.scenarios.expansion import expand
+from distill_or_annotate.scenarios.scenario import AXES, Scenario, ScenarioError
+from distill_or_annotate.scenarios.stages import Stage, merged, with_new_labels
 
 
 def singles(scenario: Scenario) -> list[Scenario]:
@@ -62,21 +63,20 @@ def expand_all(
 
 
 def check_runnable(scenario: Scenario) -> None:
-    """Refuses a study that can be planned and priced here, but not run yet.
+    """Refuses a study that can be priced here, but not run.
 
     Args:
       scenario: the study.
 
     Raises:
-      ScenarioError: naming the strategies that have no program yet.
+      ScenarioError: general_distill without an encoder's gin file.
     """
-    planned = [strategy for strategy in scenario.strategies if strategy in PLANNED_STRATEGIES]
-    if planned:
-        runnable = tuple(strategy for strategy in scenario.strategies if strategy not in PLANNED_STRATEGIES)
-        fix = f' Fix: --set "strategies={runnable!r}" runs the others.' if runnable else ""
+    if "general_distill" in scenario.strategies and not scenario.general_gin:
+        others = tuple(strategy for strategy in scenario.strategies if strategy != "general_distill")
+        fix = f', or leave it out: --set "strategies={others!r}"' if others else ""
         raise ScenarioError(
-            f"Scenario.strategies: {', '.join(planned)} cannot be run by this version; it plans and prices them "
-            f"(--dry-run, doa show).{fix}"
+            f"Scenario.general_gin: received ''; general_distill trains {scenario.compact!r} with it. Bind the gin "
+            f"file of an encoder for task {scenario.task!r}{fix}."
         )
 
 

@@ -33,6 +33,36 @@ def by_form(form: str, **values: Any) -> Any:
     return values[form]
 
 
+def search(name: str, **values: Any) -> Any:
+    """Returns a search of the form by its name.
+
+    Args:
+      name: its name; `off` is none.
+      **values: name -> `Scenario.search`.
+
+    Raises:
+      ValueError: the form has none of that name.
+    """
+    if name not in values:
+        raise ValueError(f"SEARCH: received {name!r}; allowed: {', '.join(values)}.")
+    return values[name]
+
+
+def learning_rate(task: str, model: str) -> float:
+    """Returns the learning rate of Table 8.
+
+    Args:
+      task: a task of the paper.
+      model: teacher | student.
+
+    Raises:
+      ValueError: an unknown task or model.
+    """
+    _check("model", model, ("teacher", "student"))
+    facts = paper.task(_known(task))
+    return facts["teacher_learning_rate" if model == "teacher" else "learning_rate"]["value"]
+
+
 def task_gin(task: str) -> str:
     """Returns the gin file of a task of the paper.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import math
 import pathlib
 import re
@@ -14,11 +15,17 @@ from distill_or_annotate.prices import PriceBook, load_book
 MODES = ("paper", "fair")
 # What a study compares unless it says otherwise; `teacher` is the teacher itself, as a model to serve.
 STRATEGIES = ("annotate", "distill")
-# Planned and priced, but not run yet.
-PLANNED_STRATEGIES = ("self_distill", "llm_annotate", "human_llm_annotate", "general_distill")
-ALL_STRATEGIES = (*STRATEGIES, "teacher", *PLANNED_STRATEGIES)
-STAGE_KINDS = ("label", "finetune", "capture", "distill", "annotate", "evaluate")
-GIN_KINDS = ("finetune", "capture", "distill", "annotate")
+ALL_STRATEGIES = (*STRATEGIES, "teacher", "self_distill", "llm_annotate", "human_llm_annotate", "general_distill")
+# Kinds of stages with a gin file of their own; students of language-model labels are configured as those of human ones.
+GIN_KINDS = ("finetune", "capture", "distill", "annotate", "general_distill")
+TRAINING_KINDS = ("finetune", "distill", "annotate", "general_distill", "llm_annotate", "human_llm_annotate")
+STAGE_KINDS = ("label", "llm_label", "capture", *TRAINING_KINDS, "select", "evaluate")
+SEARCHED_KINDS = ("annotate", "distill", "general_distill")
+# Read after annotate_gin: the student's labels are those of a language model.
+LLM_LABELS_GIN = "gin/runs/llm_labels.gin"
+# Candidates of a search are scored here; test is decoded for the chosen one alone.
+SELECTION_SPLIT = "validation"
+_LIKE_ANNOTATE = ("llm_annotate", "human_llm_annotate")
 # Fields that take one value or a tuple of them: a study is the grid over all.
 AXES = ("n_labels", "teacher", "student", "data_seed", "train_seed")
 BUDGETS = ("additional_usd", "total_usd", "n_unlabeled")
@@ -43,12 +50,14 @@ class Scenario:
       total_usd: budgets that the labels at hand are paid from too; what is left is additional.
       n_unlabeled: pool sizes to distill instead of budgets, which then follow from the price book; 0 stands for the
         models without a pool (annotate, teacher).
-      strategies: any of annotate, distill, teacher; self_distill, llm_annotate, human_llm_annotate and general_distill
-        are planned and priced, but do not run yet.
+      strategies: any of annotate, distill, teacher, self_distill, llm_annotate, human_llm_annotate, general_distill.
       mode: paper (the paper's algorithm, quirks included) or fair (what an expert would do today).
       teacher: model name of the teacher; one or a tuple.
       student: model name of the student; one or a tuple.
+      compact: model name of what general_distill trains: an encoder that somebody distilled before any task.
       llm: the language model that llm_annotate and human_llm_annotate buy labels from, by its name in the price book.
+      llm_options: what its annotator takes beside: `model` (the endpoint's name of it, where that differs) and
+        fields of annotators.Request such as shots, shot_pool and fixed_shots.
       data_seed: seed of the shuffle that picks the labels; one or a tuple.
       train_seed: seed of training; one or a tuple.
       max_unlabeled: size of the unlabeled pool; what the dollars would buy beyond it is cut and said so.
@@ -63,6 +72,10 @@ class Scenario:
       capture_gin: gin file that labels the pool.
       distill_gin: gin file that trains the student from the teacher.
       annotate_gin: gin file that trains the student on labels.
+      general_gin: gin file that trains the compact encoder on labels.
+      search: stage kind (annotate, distill, general_distill) -> gin macro -> values; each combination is trained, and
+        the one with the highest score on dev is the model. Empty: no search.
+      student_gin: student -> stage kind (annotate, distill) -> gin file, in place of those above for that student.
       macros: stage kind -> gin macro -> value, on top of those the pipeline sets.
       teacher_macros: teacher -> stage kind -> gin macro -> value, for the stages of that teacher alone.
       student_macros: student -> stage kind -> gin macro -> value, for the stages of that student alone.
@@ -83,7 +96,9 @@ class Scenario:
     mode: str = "fair"
     teacher: str | tuple[str, ...] = "mini_teacher"
     student: str | tuple[str, ...] = "mini_student"
+    compact: str = "minilm"
     llm: str = "text-davinci-003"
+    llm_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_seed: int | tuple[int, ...] = 0
     train_seed: int | tuple[int, ...] = 0
     max_unlabeled: int = 100_000
@@ -97,6 +112,9 @@ class Scenario:
     capture_gin: str = ""
     distill_gin: str = ""
     annotate_gin: str = ""
+    general_gin: str = ""
+    student_gin: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    search: Mapping[str, Mapping[str, tuple[Any, ...]]] = dataclasses.field(default_factory=dict)
     macros: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     teacher_macros: Mapping[str, Mapping[str, Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     student_macros: Mapping[str, Mapping[str, Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
@@ -126,8 +144,9 @@ class Scenario:
         if isinstance(self.notes, str) or not all(isinstance(note, str) for note in self.notes):
             self._refuse("notes", "a tuple of sentences; write (sentence,) for a single one")
         object.__setattr__(self, "notes", tuple(self.notes))
-        if not isinstance(self.llm, str) or not self.llm:
-            self._refuse("llm", "the name of a language model in the price book")
+        for field in ("llm", "compact"):
+            if not isinstance(getattr(self, field), str) or not getattr(self, field):
+                self._refuse(field, "the name of a model")
         self.assumed()
         for strategy in self.strategies:
             self._check_choice("strategies", strategy, ALL_STRATEGIES)
@@ -138,6 +157,10 @@ class Scenario:
         if self.max_labels is not None:
             self._check_count("max_labels", self.max_labels, max(self.values("n_labels")))
         self._check_macros("macros", self.macros)
+        self._check_search()
+        for by_kind in self.student_gin.values():
+            for kind in by_kind:
+                self._check_choice("student_gin", kind, ("annotate", "distill"))
         for field in ("teacher_macros", "student_macros"):
             for model, by_kind in getattr(self, field).items():
                 self._check_macros(f"{field}[{model!r}]", by_kind)
@@ -151,15 +174,17 @@ class Scenario:
         value = getattr(self, axis)
         return value if isinstance(value, tuple) else (value,)
 
-    def stage_macros(self, kind: str) -> dict[str, Any]:
+    def stage_macros(self, kind: str, teacher: str | None = None) -> dict[str, Any]:
         """Returns the gin macros of a stage kind, those of its models first, in a scenario with one value per axis.
 
         Args:
           kind: a stage kind.
+          teacher: the model that teaches there; None for the scenario's.
         """
         macros: dict[str, Any] = {}
+        kind = "annotate" if kind in _LIKE_ANNOTATE else kind
         if kind in ("finetune", "capture", "distill"):
-            macros |= self.teacher_macros.get(self.teacher, {}).get(kind, {})
+            macros |= self.teacher_macros.get(teacher or self.teacher, {}).get(kind, {})
         if kind in ("annotate", "distill"):
             macros |= self.student_macros.get(self.student, {}).get(kind, {})
         return macros | dict(self.macros.get(kind, {}))
@@ -170,7 +195,31 @@ class Scenario:
         Args:
           kind: a stage kind.
         """
-        return getattr(self, {"finetune": "teacher_gin"}.get(kind, f"{kind}_gin")) if kind in GIN_KINDS else ""
+        if kind not in (*GIN_KINDS, *_LIKE_ANNOTATE):
+            return ""
+        own = self.student_gin.get(self.student, {}) if isinstance(self.student, str) else {}
+        return own.get("annotate" if kind in _LIKE_ANNOTATE else kind) or getattr(self, self.gin_field(kind))
+
+    def gin_field(self, kind: str) -> str:
+        """Returns the field that names the gin file of a stage kind.
+
+        Args:
+          kind: one of GIN_KINDS, or llm_annotate or human_llm_annotate.
+        """
+        known = {"finetune": "teacher_gin", "general_distill": "general_gin"}
+        return known.get(kind, f"{'annotate' if kind in _LIKE_ANNOTATE else kind}_gin")
+
+    def candidates(self, kind: str) -> list[dict[str, Any]]:
+        """Returns the gin macros of each candidate of a searched kind, the last macro varying fastest; [] without.
+
+        Args:
+          kind: a stage kind.
+        """
+        searched = self.search.get("annotate" if kind in _LIKE_ANNOTATE else kind, {})
+        if not searched:
+            return []
+        grid = itertools.product(*searched.values())
+        return [dict(zip(searched, values, strict=True)) | {"EVAL_SPLIT": SELECTION_SPLIT} for values in grid]
 
     def book(self) -> PriceBook:
         """Returns the prices of the study.
@@ -250,6 +299,21 @@ class Scenario:
                     self._refuse(field, "finite dollars, each at least 0")
         for count in self.n_unlabeled:
             self._check_count("n_unlabeled", count, 0)
+
+    def _check_search(self) -> None:
+        for kind, values in self.search.items():
+            self._check_choice("search", kind, SEARCHED_KINDS)
+            for macro, tried in values.items():
+                if isinstance(tried, str) or not hasattr(tried, "__iter__") or not tuple(tried):
+                    raise ScenarioError(
+                        f"Scenario.search[{kind!r}][{macro!r}]: received {tried!r}; it must be a tuple of values."
+                    )
+                for value in tried:
+                    self._check_macros(f"search[{kind!r}]", {kind: {macro: value}})
+        tuples = {
+            kind: {macro: tuple(tried) for macro, tried in values.items()} for kind, values in self.search.items()
+        }
+        object.__setattr__(self, "search", tuples)
 
     def _check_macros(self, where: str, by_kind: Mapping[str, Mapping[str, Any]]) -> None:
         for kind, values in by_kind.items():

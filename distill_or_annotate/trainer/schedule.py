@@ -1,8 +1,10 @@
-"""How many steps a training run takes, from how much data there is."""
+"""How many steps a training run takes, from how much data there is, and a rate that falls over them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 
 def steps(n_examples: int, epochs: float, batch_size: int, min_steps: int = 1, max_steps: int | None = None) -> int:
@@ -28,3 +30,27 @@ def steps(n_examples: int, epochs: float, batch_size: int, min_steps: int = 1, m
             raise ValueError(f"schedule.steps.{name} is {value}; it must be above 0.")
     count = max(math.ceil(n_examples * epochs / batch_size), min_steps, 1)
     return count if max_steps is None else min(count, max_steps)
+
+
+def linear_to_zero(base_learning_rate: float, total_steps: int) -> Callable[[Any], Any]:
+    """A learning rate that falls in a straight line from the first step to zero after the last, without warm-up.
+
+    Args:
+      base_learning_rate: the rate of the first step.
+      total_steps: optimizer steps of the run, at least 1.
+
+    Returns:
+      A function of the step (a number or a traced one) that gives the rate.
+
+    Raises:
+      ValueError: if total_steps is below 1.
+    """
+    if total_steps < 1:
+        raise ValueError(f"schedule.linear_to_zero.total_steps is {total_steps}; it must be at least 1.")
+
+    def rate(step: Any) -> Any:
+        import jax.numpy as jnp
+
+        return base_learning_rate * jnp.maximum(0.0, 1.0 - jnp.asarray(step, jnp.float32) / total_steps)
+
+    return rate

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distill_or_annotate import cli
-from distill_or_annotate.scenarios import AXES, PLANNED_STRATEGIES
+from distill_or_annotate.scenarios import ALL_STRATEGIES, AXES
 from distill_or_annotate.scenarios.scenario import BUDGETS
 
 _ROOT = Path(__file__).parents[2]
@@ -32,4 +32,4 @@ def test_a_command_works_and_spends_nothing(command, capsys, monkeypatch):
 def test_it_names_what_there_is():
     named = set(re.findall(r"`(\w+)`", _TEXT))
     files = {path.stem for path in (_ROOT / "gin" / "experiments" / "paper").glob("*.gin")}
-    assert files | set(AXES) | set(BUDGETS) | set(PLANNED_STRATEGIES) <= named
+    assert files | set(AXES) | set(BUDGETS) | set(ALL_STRATEGIES) <= named

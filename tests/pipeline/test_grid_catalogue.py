@@ -30,7 +30,7 @@ def test_each_entry_has_data_hours_dollars_and_a_command(listing):
         assert row["device_hours"] > 0 and row["scenario_usd"] > 0 and row["stages"] > 0
         assert row["command"].startswith(f"doa run {row['name']}")
         assert row["scenario_usd"] == pytest.approx(sum(row["scenario_usd_by_kind"].values()), abs=0.02)
-        assert row["runnable"] == (not row["planned_only"])
+        assert row["asks_llm"] == (row["name"] in ("figure6", "figure7"))
 
 
 def test_dollars_buy_each_label_once():

@@ -101,8 +101,53 @@ def test_a_dry_run_over_two_seeds_prints_both(capsys):
     assert printed.count("\nfinetune-") == 2 and "--gin.DATA_SEED=1" in printed
 
 
-def test_what_is_planned_only_is_refused_before_anything_starts(tmp_path, capsys, monkeypatch):
+def test_labels_that_nobody_can_be_asked_for_are_refused_before_anything_is_bought(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert cli.main(["run", "figure7"]) == 2
-    assert "human_llm_annotate cannot be run by this version" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert (
+        "text-davinci-003, and it cannot be asked" in told and "OPENAI_API_KEY" in told and "Nothing was spent" in told
+    )
+    assert cli.main(["run", "figure7", "--set", "llm_options={'shot': 3}"]) == 2
+    assert "llm_options: received shot; allowed: model, shots" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_has_no_gin_file_is_refused_before_anything_is_bought(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "smoke", "--set", "strategies=('annotate', 'general_distill')"]
+    assert cli.main(words) == 2
+    assert "Scenario.general_gin: received ''; general_distill trains 'minilm'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+_SEARCH = {"annotate": {"LEARNING_RATE": (0.002, 0.005)}, "distill": {"LEARNING_RATE": (0.004, 0.008)}}
+
+
+def test_a_searched_model_s_row_says_what_was_chosen(tmp_path):
+    scenario = dataclasses.replace(study.read("smoke")[0], search=_SEARCH)
+    stages = expand_all(scenario)
+    _evaluate(stages, tmp_path)
+    for stage in stages:
+        if stage.kind == "select":
+            (tmp_path / stage.name).mkdir()
+            chosen = {"chosen": stage.depends_on[1], "macros": {"LEARNING_RATE": 0.1}}
+            (tmp_path / stage.name / results.SELECTION).write_text(json.dumps(chosen))
+    rows = results.result_rows(scenario, stages, tmp_path)
+    assert len(rows) == 4
+    for row in rows:
+        assert ("search" in row) == (row["strategy"] != "teacher")
+        assert row["run_ids"][0].startswith("finetune-" if row["strategy"] == "teacher" else "select-")
+
+
+def test_students_of_a_teacher_and_of_themselves_are_told_apart(tmp_path):
+    scenario, _ = study.read("table3", ["FORM=mini", "TASK=mini"])
+    stages = expand_all(scenario, study.prices(scenario))
+    _evaluate(stages, tmp_path)
+    rows = {row["strategy"]: row for row in results.result_rows(scenario, stages, tmp_path, study.prices(scenario))}
+    assert set(rows) == {"annotate", "self_distill", "distill", "teacher"}
+    assert len({row["score"] for row in rows.values()}) == 4
+    by_name = {stage.name: stage for stage in stages}
+    own = by_name[rows["self_distill"]["run_ids"][0]]
+    assert any(name.startswith("annotate-") for name in own.depends_on)

@@ -123,7 +123,10 @@ def capture(
         tied=tied,
         logit_scale=logit_scale,
     )
-    run = TeacherPass(model, teacher.params, teacher.axes, partitioner, store, vocabulary.decode, trie, eos_id)
+    # Other kinds of model bring a pass of their own.
+    run = getattr(model, "capture_pass", TeacherPass)(
+        model, teacher.params, teacher.axes, partitioner, store, vocabulary.decode, trie, eos_id
+    )
     captured, started = 0, time.monotonic()
 
     def advance(examples: int) -> None:

@@ -149,8 +149,8 @@ class EncoderClassifier(models.BaseTransformerModel):
         longest, positions = input_shapes["encoder_input_tokens"][1], self.module.config.n_positions
         if longest > positions:
             raise EncoderError(
-                f"TASK_FEATURE_LENGTHS['inputs'] is {longest}, but this encoder has {positions} positions. Fix: ask for "
-                "at most that many."
+                f"TASK_FEATURE_LENGTHS['inputs'] is {longest}, but this encoder has {positions} positions. Fix: ask "
+                "for at most that many."
             )
         # One row says as much about the shapes of the variables as a batch.
         return flax.core.freeze(self.module.init(rng, jnp.ones((1, longest), jnp.int32)))

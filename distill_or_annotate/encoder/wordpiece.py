@@ -61,8 +61,8 @@ class WordPiece:
         missing = [token for token in ("[CLS]", "[SEP]", "[PAD]") if found.token_to_id(token) is None]
         if missing or found.token_to_id("[PAD]") != 0:
             raise EncoderError(
-                f"{self._file}: {', '.join(missing) or '[PAD], which is not id 0,'} is needed as BERT has it. Fix: give "
-                "the tokenizer of a BERT or DistilBERT model."
+                f"{self._file}: {', '.join(missing) or '[PAD], which is not id 0,'} is needed as BERT has it. Fix: "
+                "give the tokenizer of a BERT or DistilBERT model."
             )
         return found
 

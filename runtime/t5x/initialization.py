@@ -175,7 +175,7 @@ class TrainStateInitializer:
         def some(names: frozenset[str]) -> dict[str, Any]:
             def pick(state: Any) -> dict[str, Any]:
                 flat = state_utils.flatten_state_dict(state.state_dict())
-                return {name: flat[name] for name in sorted(names & flat.keys())}
+                return {name: flat.get(name) for name in sorted(names)}  # replicated leaves have no axes
 
             fn = self._partitioner.partition(
                 lambda rng: pick(self._initialize(rng)), (None,), pick(self.train_state_axes)

@@ -11,9 +11,11 @@ import contextlib
 import dataclasses
 import datetime
 import fcntl
+import math
 import os
 import pathlib
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -74,7 +76,8 @@ class Account:
         self._n_reserves = 0
         self.answers: dict[str, Row] = {}
         self.set_aside_rows: dict[str, Row] = {}
-        self.n_failures: dict[str, int] = {}
+        self.n_failures: Counter[str] = Counter()
+        self.n_truncated: Counter[str] = Counter()
         for row in book.rows:
             self._count(row)
 
@@ -103,6 +106,10 @@ class Account:
         for entry_id in lost:
             self.leave_unconfirmed(entry_id, outcome="process gone")
         return len(lost)
+
+    def left_usd(self) -> float:
+        """Returns the dollars that the cap leaves; infinity where there is none."""
+        return math.inf if self.max_usd is None else max(0.0, self.max_usd - self.balance().most_usd)
 
     def reserve(self, worst_usd: float, **fields: Any) -> str:
         """Writes the most that a request can cost; on return it is on disk, and the request may be sent.
@@ -155,15 +162,16 @@ class Account:
                 "or does not heed the limit on the answer. Fix: --token-limit-field max_tokens for older servers."
             )
 
-    def release(self, reserve: str, **fields: Any) -> None:
+    def release(self, reserve: str, *, part: str = "end", **fields: Any) -> None:
         """Closes a reserve of which nothing was billed.
 
         Args:
           reserve: its id.
+          part: as in `settle`.
           **fields: `item`, `outcome` and what else the row should say.
         """
         with self._changed:
-            self._append({"entry_id": f"{reserve}:end", "status": "settled", "usd": 0.0, **fields})
+            self._append({"entry_id": f"{reserve}:{part}", "status": "settled", "usd": 0.0, **fields})
 
     def leave_unconfirmed(self, reserve: str, usd: float | None = None, *, part: str = "end", **fields: Any) -> None:
         """Closes a reserve of which nobody knows what was billed: all of it counts as spent.
@@ -234,20 +242,21 @@ class Account:
             tokens = ("input_tokens", "cached_input_tokens", "output_tokens") if status == "settled" else ()
             now = dataclasses.replace(
                 now,
-                **{field: getattr(now, field) + usd, "n_requests": now.n_requests + 1},
+                **{field: getattr(now, field) + usd, "n_requests": now.n_requests + ("item" in row)},
                 **{name: getattr(now, name) + row.get(name, 0) for name in tokens},
             )
             if row.get("outcome") == "answered":
                 self.answers[row["item"]] = dict(row)
-            elif "item" in row and row.get("outcome") != "process gone":
-                self.n_failures[row["item"]] = self.n_failures.get(row["item"], 0) + 1
+            elif "item" in row:
+                self.n_failures[row["item"]] += 1
+                self.n_truncated[row["item"]] += row.get("outcome") == "truncated"
         elif status == "reconciled":
             now = dataclasses.replace(now, unconfirmed_usd=usd)
         elif status == "set_aside":
             self.set_aside_rows[row["item"]] = dict(row)
         elif status == "taken_back":
             self.set_aside_rows.pop(row["item"], None)
-            self.n_failures.pop(row["item"], None)
+            del self.n_failures[row["item"]]
         self._balance = dataclasses.replace(now, reserved_usd=sum(self._open.values()))
 
 

@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=pathlib.Path, help="the labels (default: POOL_labels.jsonl); the books lie beside it"
     )
     parser.add_argument("--gold", type=pathlib.Path, help="a labelled sample of the pool, to say how far labels agree")
+    parser.add_argument(
+        "--simulate",
+        type=pathlib.Path,
+        metavar="TOML",
+        help="annotators who err as this file says, in place of a model; the pool then holds the true targets",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
     model = parser.add_argument_group("model")
@@ -67,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     money.add_argument("--prices", default=None, help="a TOML file of price books")
     money.add_argument("--batch", action="store_true", help="through the batch API: cheaper, within a day")
     money.add_argument("--batch-size", type=int, default=5000, metavar="N", help="most requests in a batch")
+    money.add_argument("--poll-seconds", type=float, default=30.0, help="between questions for a batch (default: 30)")
     money.add_argument(
         "--invoice-usd", type=float, default=None, metavar="USD", help="settle what is unconfirmed by the invoice"
     )
@@ -105,19 +112,24 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: an argument, a file or an endpoint that cannot be used; the message names the fix.
     """
-    for name in ("pool", "model") + (() if args.estimate else ("max_usd",)):
+    needed = ("pool",) if args.simulate else ("pool", "model") if args.estimate else ("pool", "model", "max_usd")
+    for name in needed:
         if getattr(args, name) is None:
             raise ValueError(f"--{name.replace('_', '-')} is missing. Example: {EXAMPLE}")
     form = forms.of_task(args.task, args.task_module)
+    if args.simulate:
+        return _simulate(args, form)
     prices = _prices(args)
     prompter = _prompter(args, form)
     sources = items.read_sources(args.pool, args.limit)
-    out = args.out or pathlib.Path(f"{args.pool.stem}_labels.jsonl")
+    out = _out(args)
     settings = Settings(
         output_tokens=args.max_output_tokens or _OUTPUT_TOKENS[form.kind],
         concurrency=args.concurrency,
         n_attempts=args.attempts,
         backoff_seconds=args.backoff_seconds,
+        batch_size=args.batch_size,
+        poll_seconds=args.poll_seconds,
     )
     told = estimate(items.items_of(sources), prompter, prices, settings.output_tokens)
     if args.estimate:
@@ -160,6 +172,34 @@ def run(args: argparse.Namespace) -> int:
         )
         return CAP_STATUS
     return 0
+
+
+def _out(args: argparse.Namespace) -> pathlib.Path:
+    return args.out or pathlib.Path(f"{args.pool.stem}_labels.jsonl")
+
+
+def _simulate(args: argparse.Namespace, form: forms.LabelForm) -> int:
+    from distill_or_annotate.annotators import simulated, simulated_file
+
+    rows = list(read_rows(args.pool).rows)[: args.limit]
+    gold = {row["source"]: row["target"] for row in rows}
+    annotators = simulated_file.read_annotators(args.simulate, form, gold)
+    found = simulated.simulate(rows, annotators, entities=form.kind == forms.ENTITIES, max_usd=args.max_usd)
+    simulated_file.write_labels(_out(args), rows, found)
+    compared = agreement(form, rows, {row["source"]: label for row, label in zip(rows, found.labels, strict=False)})
+    data = {"n_labelled": len(found.labels), "n_disputed": found.n_disputed, "usd": found.usd}
+    if args.json:
+        data |= {"provenance": found.provenance, "confusion": annotators.confusion.source}
+        print(json.dumps(data | {"agreement": dataclasses.asdict(compared)}, indent=2))
+    else:
+        print(
+            f"{len(found.labels):,} of {len(rows):,} items labelled by {annotators.n_annotators} simulated annotators "
+            f"for {usd_text(found.usd)}; {found.n_disputed:,} disputed. Mistakes are {found.provenance} "
+            f"({annotators.confusion.source})."
+        )
+        print(compared.sentence())
+        print(_out(args))
+    return CAP_STATUS if len(found.labels) < len(rows) else 0
 
 
 def _prices(args: argparse.Namespace) -> TokenPrices:

@@ -115,6 +115,7 @@ class Endpoint:
         self.model, self.logprobs, self.temperature = model, logprobs, temperature
         self.token_limit_field = token_limit_field
         self._openai, self._key = openai, key
+        self.errors: type[Exception] = openai.OpenAIError
         self.client = openai.OpenAI(
             api_key=key,
             base_url=self.address,
@@ -151,7 +152,7 @@ class Endpoint:
         try:
             raw = self.client.chat.completions.with_raw_response.create(**self.body(messages, output_tokens))
             return read_reply(raw.content)
-        except self._openai.OpenAIError as error:
+        except self.errors as error:
             raise self.failure(error) from None
 
     def failure(self, error: Exception) -> Failure:

@@ -7,9 +7,9 @@ look so is rejected: it is no label, and nothing is guessed in its place.
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from distill_or_annotate.metrics.entities import WLP_TYPES, closing_type, is_malformed, parse_entities
+from distill_or_annotate.metrics.entities import closing_type, is_malformed, parse_entities
 
 CLASSES, ENTITIES, TEXT = "classes", "entities", "text"
 # Stands in prompts and answers for a sentence without entities: some servers refuse an empty message.
@@ -106,30 +106,22 @@ class LabelForm:
         return " ".join(f"[{types[kind]}]" if kind else token for token, kind in tokens)
 
 
-FORMS: Mapping[str, LabelForm] = {
-    form.task: form
-    for form in (
-        LabelForm(
-            "wlp", ENTITIES, WLP_TYPES,
-            "Find the named entities in a sentence of a wet-lab protocol, in the order of the text. Write the words of "
-            "each entity followed by its type in brackets, and leave out the words that belong to no entity.",
-        ),
-        LabelForm(
-            "stanceosaurus", CLASSES, ("Irrelevant", "Supporting", "Refuting", "Discussing", "Querying"),
-            "Say which stance a tweet, or a reply in its thread, takes towards a claim.",
-        ),
-        LabelForm(
-            "fever", CLASSES, ("REFUTES", "SUPPORTS"),
-            "Say whether what is known supports or refutes a claim.",
-        ),
-        LabelForm(
-            "multipit_id", CLASSES, ("NO", "YES"),
-            "Say whether two sentences have the same meaning.",
-        ),
-        LabelForm("multipit_gen", TEXT, (), "Write a paraphrase of a sentence."),
-        LabelForm("natural_questions", TEXT, (), "Answer a question in a few words."),
-    )
-}  # fmt: skip
+# What is asked, for the instruction; of other tasks it is asked in general.
+_ABOUT = {
+    "wlp": "Find the named entities in a sentence of a wet-lab protocol, in the order of the text. Write the words of "
+    "each entity followed by its type in brackets, and leave out the words that belong to no entity.",
+    "stanceosaurus": "Say which stance a tweet, or a reply in its thread, takes towards a claim.",
+    "fever": "Say whether what is known supports or refutes a claim.",
+    "multipit_id": "Say whether two sentences have the same meaning.",
+    "multipit_gen": "Write a paraphrase of a sentence.",
+    "natural_questions": "Answer a question in a few words.",
+}
+_ABOUT_KIND = {
+    CLASSES: "Say which of the labels fits a text.",
+    ENTITIES: "Find the named entities in a text, in its order. Write the words of each entity followed by its type in "
+    "brackets, and leave out the words that belong to no entity.",
+    TEXT: "Answer as in the examples, in one line.",
+}
 
 
 def of_spec(task: str, metric: str, labels: Sequence[str]) -> LabelForm:
@@ -140,17 +132,8 @@ def of_spec(task: str, metric: str, labels: Sequence[str]) -> LabelForm:
       metric: name of its metric.
       labels: its label words or entity types.
     """
-    known = FORMS.get(base_name(task))
     kind = _METRIC_KINDS.get(metric, TEXT)
-    if known and known.kind == kind and {word.upper() for word in known.labels} == {word.upper() for word in labels}:
-        return dataclasses.replace(known, task=task)
-    about = {
-        CLASSES: "Say which of the labels fits a text.",
-        ENTITIES: "Find the named entities in a text, in its order. Write the words of each entity followed by its "
-        "type in brackets, and leave out the words that belong to no entity.",
-        TEXT: "Answer as in the examples, in one line.",
-    }[kind]
-    return LabelForm(task, kind, tuple(labels), about)
+    return LabelForm(task, kind, tuple(labels), _ABOUT.get(base_name(task), _ABOUT_KIND[kind]))
 
 
 def base_name(task: str) -> str:
@@ -167,7 +150,7 @@ def base_name(task: str) -> str:
 def of_task(task: str, module: str | None = None) -> LabelForm:
     """Returns the form of a task by name.
 
-    The paper's tasks are known at once; any other is looked up among the registered ones, which imports SeqIO.
+    Ours are known at once; any other is looked up among the registered ones, which imports SeqIO.
 
     Args:
       task: its name.
@@ -176,8 +159,10 @@ def of_task(task: str, module: str | None = None) -> LabelForm:
     Raises:
       FormError: no such task, or no such module; near names are listed.
     """
-    if module is None and base_name(task) in FORMS:
-        return dataclasses.replace(FORMS[base_name(task)], task=task)
+    from distill_or_annotate.tasks import scoring
+
+    if module is None and (ours := scoring.find(task)):
+        return of_spec(task, ours[0].metric, ours[0].labels)
     import importlib
 
     from distill_or_annotate.quiet import import_quietly
@@ -194,7 +179,7 @@ def of_task(task: str, module: str | None = None) -> LabelForm:
             f"--task-module: {module!r} cannot be imported: {error}. Fix: name it as Python does."
         ) from None
     except registry.UnknownTask as error:
-        near = difflib.get_close_matches(task, FORMS, n=2)
+        near = difflib.get_close_matches(task, _ABOUT, n=2)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise FormError(f"--task: {error}{hint}") from None
     return of_spec(spec.name, spec.metric, spec.labels)

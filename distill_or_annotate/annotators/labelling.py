@@ -9,11 +9,13 @@ from typing import Any
 
 from distill_or_annotate.annotators import accounts, items
 from distill_or_annotate.annotators.accounts import Account, AccountError, Balance
+from distill_or_annotate.annotators.batches import Batches
 from distill_or_annotate.annotators.endpoint import Endpoint
 from distill_or_annotate.annotators.items import Item, LabelFile
 from distill_or_annotate.annotators.prompts import Prompter
 from distill_or_annotate.annotators.token_prices import TokenPrices
 from distill_or_annotate.annotators.workers import Settings, Workers
+from distill_or_annotate.ledger import CapReached
 
 # What makes two labellings different ones, so that their labels must not share a file.
 _IDENTITY = ("task", "model", "prompt")
@@ -147,14 +149,18 @@ def label_pool(
             on_progress(_progress(account, pool))
             over = {*account.answers, *account.set_aside_rows}
             todo = [item for item in pool if item.key not in over]
-            workers = Workers(endpoint, prompter, account, prices, settings, on_item)
+            batches = Batches(endpoint, prompter, account, prices, settings, on_item)
+            work = batches if prices.batch else Workers(endpoint, prompter, account, prices, settings, on_item)
             try:
+                # A batch that an earlier call sent is fetched first, whatever tier this one asks for.
+                if collected := batches.collect(pool):
+                    todo = [item for item in todo if item.key not in collected]
                 if todo:
-                    workers.run(todo)
+                    work.run(todo)
             finally:
                 file.rewrite(account.answers)
                 _write_set_aside(set_aside_path(out), pool, account)
-        return _summary(account, pool, out, workers)
+        return _summary(account, pool, out, work.cap)
 
 
 def _check_identity(
@@ -185,9 +191,8 @@ def _write_set_aside(path: pathlib.Path, pool: Sequence[Item], account: Account)
         items.replace_file(path, (items.set_aside_line(item, row) for item, row in found))
 
 
-def _summary(account: Account, pool: Sequence[Item], out: pathlib.Path, workers: Workers) -> Summary:
+def _summary(account: Account, pool: Sequence[Item], out: pathlib.Path, cap: CapReached | None) -> Summary:
     aside = [account.set_aside_rows[item.key] for item in pool if item.key in account.set_aside_rows]
-    cap = workers.cap
     return Summary(
         n_items=len(pool),
         n_labelled=sum(item.key in account.answers for item in pool),

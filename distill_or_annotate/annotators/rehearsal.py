@@ -11,6 +11,7 @@ import email.parser
 import email.policy
 import json
 import pathlib
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -54,10 +55,9 @@ class RehearsalServer:
         self.lock = threading.Lock()
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
-        self.n_requests = 0
+        self.n_requests = self.n_now = self.most_at_once = 0
         handler = type("_BoundHandler", (_Handler,), {"rehearsal": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -147,6 +147,15 @@ def _error(kind: str) -> dict[str, Any]:
     return {"error": {"message": f"rehearsed: {kind}", "type": kind, "code": kind}}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says what went wrong, unless the client was killed, which is what rehearsals are for."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     rehearsal: RehearsalServer
     protocol_version = "HTTP/1.1"
@@ -156,9 +165,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answers a completion, an upload or a new batch."""
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        n_bytes = int(self.headers.get("Content-Length", 0))
+        content = self.rfile.read(n_bytes)
         path = self.path.partition("?")[0]
-        if not self._is_allowed():
+        if len(content) < n_bytes or not self._is_allowed():
             return
         if path == "/v1/chat/completions":
             self._complete(json.loads(content))
@@ -191,8 +201,14 @@ class _Handler(BaseHTTPRequestHandler):
         rehearsal = self.rehearsal
         with rehearsal.lock:
             rehearsal.n_requests += 1
-        time.sleep(rehearsal.delay_seconds)
-        answer = rehearsal.model.answer(body)
+            rehearsal.n_now += 1
+            rehearsal.most_at_once = max(rehearsal.most_at_once, rehearsal.n_now)
+        try:
+            time.sleep(rehearsal.delay_seconds)
+            answer = rehearsal.model.answer(body)
+        finally:
+            with rehearsal.lock:
+                rehearsal.n_now -= 1
         if answer.fault in _STATUS:
             headers = {"Retry-After": rehearsal.retry_after} if answer.fault == "rate_limited" else {}
             self._send(_STATUS[answer.fault], _error(answer.fault), headers)
@@ -215,15 +231,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes | dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        try:
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-        except OSError:
-            self.close_connection = True  # the client was killed, which is what rehearsals are for
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
 
 def _shown(batch: Mapping[str, Any]) -> dict[str, Any]:

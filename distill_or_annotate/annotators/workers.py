@@ -31,6 +31,8 @@ class Settings:
       n_attempts: attempts at an item before it is set aside, at least 1.
       backoff_seconds: wait before the second attempt; each further wait is twice as long, up to a minute.
       most_in_a_row: items set aside one after the other, with no answer between, that stop the labelling.
+      batch_size: most requests in a batch, at least 1.
+      poll_seconds: between two questions for the state of a batch.
     """
 
     output_tokens: int = 256
@@ -38,13 +40,24 @@ class Settings:
     n_attempts: int = 6
     backoff_seconds: float = 1.0
     most_in_a_row: int = 25
+    batch_size: int = 5000
+    poll_seconds: float = 30.0
 
     def __post_init__(self):
-        for name in ("output_tokens", "concurrency", "n_attempts", "most_in_a_row"):
+        for name in ("output_tokens", "concurrency", "n_attempts", "most_in_a_row", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: received {getattr(self, name)}; it must be at least 1.")
-        if not self.backoff_seconds >= 0:
-            raise ValueError(f"backoff_seconds: received {self.backoff_seconds}; it must be at least 0.")
+        for name in ("backoff_seconds", "poll_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: received {getattr(self, name)}; it must be at least 0.")
+
+    def limit(self, n_truncated: int) -> int:
+        """Returns the most tokens of an answer.
+
+        Args:
+          n_truncated: how many answers for the item were cut before.
+        """
+        return self.output_tokens << min(n_truncated, _DOUBLINGS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +120,26 @@ def close_answer(
         account.leave_unconfirmed(reserve, fields.pop("reserved_usd", None), **fields)
     else:
         account.settle(reserve, reply.usage, prices, **fields)
+
+
+def set_aside(account: Account, item: Item, verdict: Verdict, n_attempts: int) -> bool:
+    """Sets an item aside that no further attempt helps, or that had all of its attempts.
+
+    Args:
+      account: the books.
+      item: the item.
+      verdict: on its last attempt.
+      n_attempts: most attempts at an item.
+
+    Returns:
+      Whether it was set aside.
+    """
+    n_failures = account.n_failures[item.key]
+    if verdict.retry and n_failures < n_attempts:
+        return False
+    told = {"reason": verdict.outcome, "detail": verdict.detail, "n_attempts": n_failures}
+    account.note("set_aside", item=item.key, **told)
+    return True
 
 
 class Workers:
@@ -175,34 +208,30 @@ class Workers:
 
     def _label(self, item: Item) -> None:
         messages = self._prompter.messages(item.source)
-        n_bytes, doublings = prompt_bytes(messages), 0
+        n_bytes = prompt_bytes(messages)
         while self._wait():
-            output_tokens = self._settings.output_tokens << min(doublings, _DOUBLINGS)
+            output_tokens = self._settings.limit(self._account.n_truncated[item.key])
             worst_usd = self._prices.worst_usd(n_bytes, output_tokens)
             reserve = self._account.reserve(
                 worst_usd, item=item.key, tier=STANDARD, input_tokens=n_bytes, output_tokens=output_tokens
             )
+            wait_seconds = None
             try:
                 reply = self._endpoint.complete(messages, output_tokens)
             except Failure as failure:
-                retry, outcome, detail = self._failed(reserve, item, failure)
-                wait_seconds = failure.retry_after_seconds
+                verdict, wait_seconds = self._failed(reserve, item, failure), failure.retry_after_seconds
             else:
                 verdict = judge(reply, self._prompter.form, item.source)
                 close_answer(self._account, reserve, item, reply, verdict, self._prices)
-                if verdict.outcome == "answered":
-                    self._done(item, None)
-                    return
-                doublings += verdict.outcome == "truncated"
-                retry, outcome, detail, wait_seconds = verdict.retry, verdict.outcome, verdict.detail, None
-            n_failures = self._account.n_failures.get(item.key, 0)
-            if not retry or n_failures >= self._settings.n_attempts:
-                self._account.note("set_aside", item=item.key, reason=outcome, detail=detail, n_attempts=n_failures)
-                self._done(item, f"{outcome}: {detail}")
+            if verdict.outcome == "answered":
+                self._done(item, None)
                 return
-            self._back_off(n_failures, wait_seconds, outcome == "rate_limited")
+            if set_aside(self._account, item, verdict, self._settings.n_attempts):
+                self._done(item, f"{verdict.outcome}: {verdict.detail}")
+                return
+            self._back_off(self._account.n_failures[item.key], wait_seconds, verdict.outcome == "rate_limited")
 
-    def _failed(self, reserve: str, item: Item, failure: Failure) -> tuple[bool, str, str]:
+    def _failed(self, reserve: str, item: Item, failure: Failure) -> Verdict:
         fields = {"item": item.key, "outcome": failure.outcome, "detail": failure.text}
         if failure.was_billed is False:
             self._account.release(reserve, **fields)
@@ -210,7 +239,7 @@ class Workers:
             self._account.leave_unconfirmed(reserve, **fields)
         if failure.fatal:
             raise EndpointError(f"stopped: {failure.text} Fix: mend that, and run the same command again.")
-        return failure.retry, failure.outcome, failure.text
+        return Verdict(failure.outcome, retry=failure.retry, detail=failure.text)
 
     def _back_off(self, n_failures: int, wait_seconds: float | None, for_all: bool) -> None:
         seconds = min(self._settings.backoff_seconds * 2 ** max(0, n_failures - 1), _LONGEST_BACKOFF_SECONDS)

@@ -1,0 +1,140 @@
+"""How annotators mistake one class for another: matrices assumed, written down, or fitted to several labels an item."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+ASSUMED, FITTED = "assumed", "fitted"
+MISSING = -1
+_MOST_ROUNDS, _SMALLEST_CHANGE = 200, 1e-7
+# Added to each count, so that a mistake that was not seen stays possible.
+_SMOOTHING = 0.01
+
+
+class ConfusionError(ValueError):
+    """A matrix that is none, or votes that tell nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """Which label an annotator gives, by the true one.
+
+    Attributes:
+      labels: the C classes.
+      matrix: [C, C], row by true class, shares of the given ones; each row adds up to 1.
+      provenance: `assumed`, or `fitted` to labels that several annotators gave.
+      source: where it comes from, for reports.
+    """
+
+    labels: tuple[str, ...]
+    matrix: np.ndarray
+    provenance: str
+    source: str
+
+    def __post_init__(self):
+        size = len(self.labels)
+        if self.provenance not in (ASSUMED, FITTED):
+            raise ConfusionError(f"provenance: received {self.provenance!r}; allowed: {ASSUMED}, {FITTED}.")
+        if self.matrix.shape != (size, size):
+            raise ConfusionError(f"matrix: received {self.matrix.shape}; {size} labels need {(size, size)}.")
+        if (self.matrix < 0).any() or not np.allclose(self.matrix.sum(1), 1, atol=1e-6):
+            raise ConfusionError("matrix: each row must hold shares of at least 0 that add up to 1.")
+
+    @property
+    def accuracy(self) -> float:
+        """Mean share of right labels over the classes, 0 to 1."""
+        return float(np.diag(self.matrix).mean())
+
+
+def assumed(labels: Sequence[str], accuracy: float) -> Confusion:
+    """Returns a matrix whose mistakes spread evenly over the other classes.
+
+    Args:
+      labels: the classes, at least 2.
+      accuracy: share of right labels of each class, 0 to 1.
+    """
+    if len(labels) < 2 or not 0 <= accuracy <= 1:
+        raise ConfusionError(f"accuracy {accuracy!r} of {len(labels)} labels: 0 to 1, and two labels, are needed.")
+    off = (1 - accuracy) / (len(labels) - 1)
+    matrix = np.full((len(labels), len(labels)), off)
+    np.fill_diagonal(matrix, accuracy)
+    return Confusion(tuple(labels), matrix, ASSUMED, f"accuracy {accuracy:g}, mistakes spread evenly")
+
+
+def from_shares(labels: Sequence[str], shares: Mapping[str, Mapping[str, float]]) -> Confusion:
+    """Returns a matrix that somebody wrote down.
+
+    Args:
+      labels: the classes.
+      shares: true label -> given label -> share; what a row leaves out is taken for right.
+
+    Raises:
+      ConfusionError: an unknown label, or shares above 1.
+    """
+    index = {label.upper(): i for i, label in enumerate(labels)}
+    matrix = np.zeros((len(labels), len(labels)))
+    for true, row in shares.items():
+        for given, share in row.items():
+            for name in (true, given):
+                if name.upper() not in index:
+                    raise ConfusionError(f"confusion: {name!r} is not among the labels {', '.join(labels)}.")
+            matrix[index[true.upper()], index[given.upper()]] = share
+    rest = 1 - matrix.sum(1)
+    matrix[np.diag_indices(len(labels))] += rest
+    return Confusion(tuple(labels), matrix, ASSUMED, "written down by the user")
+
+
+def fitted_to_gold(labels: Sequence[str], gold: np.ndarray, votes: np.ndarray) -> Confusion:
+    """Fits one matrix for all annotators to what they said of items whose label is known.
+
+    Args:
+      labels: the C classes.
+      gold: true classes, [n], 0 ... C - 1.
+      votes: given classes, [n, k]; -1 where an annotator did not label an item.
+    """
+    counts = np.full((len(labels), len(labels)), _SMOOTHING)
+    for column in np.asarray(votes).T:
+        there = column != MISSING
+        np.add.at(counts, (np.asarray(gold)[there], column[there]), 1)
+    n_votes = int((np.asarray(votes) != MISSING).sum())
+    matrix = counts / counts.sum(1, keepdims=True)
+    return Confusion(tuple(labels), matrix, FITTED, f"{n_votes} votes on {len(gold)} items of known label")
+
+
+def fitted_to_votes(labels: Sequence[str], votes: np.ndarray) -> tuple[list[Confusion], np.ndarray]:
+    """Fits a matrix for each annotator to votes alone, after Dawid and Skene (1979).
+
+    Expectation maximisation from the majority's labels: the probability of each class of each item, given the matrices;
+    then the matrices, given those.
+
+    Args:
+      labels: the C classes.
+      votes: given classes, [n, k], k at least 2; -1 where an annotator did not label an item.
+
+    Returns:
+      A matrix for each annotator, and the probability of each class of each item, [n, C].
+
+    Raises:
+      ConfusionError: no item has two votes.
+    """
+    votes = np.asarray(votes)
+    there = votes != MISSING
+    if votes.ndim != 2 or not (there.sum(1) >= 2).any():
+        raise ConfusionError("votes: no item has two; a fit needs several labels of one item.")
+    n_classes = len(labels)
+    given = np.eye(n_classes + 1)[votes][..., :n_classes]  # a missing vote is a row of zeros: [n, k, C]
+    beliefs = given.sum(1) + 1e-9
+    beliefs /= beliefs.sum(1, keepdims=True)
+    for _ in range(_MOST_ROUNDS):
+        matrices = np.einsum("nt,nkg->ktg", beliefs, given) + _SMOOTHING
+        matrices /= matrices.sum(2, keepdims=True)
+        prior = beliefs.mean(0)
+        log_beliefs = np.log(prior + 1e-12) + np.einsum("nkg,ktg->nt", given, np.log(matrices))
+        new = np.exp(log_beliefs - log_beliefs.max(1, keepdims=True))
+        new /= new.sum(1, keepdims=True)
+        change, beliefs = float(np.abs(new - beliefs).max()), new
+        if change < _SMALLEST_CHANGE:
+            break
+    source = f"{int(there.sum())} votes of {votes.shape[1]} annotators on {len(votes)} items (Dawid-Skene)"
+    return [Confusion(tuple(labels), matrix, FITTED, source) for matrix in matrices], beliefs

@@ -1,0 +1,132 @@
+"""Simulated annotators from a TOML file: `doa annotate --simulate annotators.toml`."""
+
+import difflib
+import json
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from distill_or_annotate.annotators import confusion as confusion_module
+from distill_or_annotate.annotators.confusion import Confusion
+from distill_or_annotate.annotators.forms import TEXT, LabelForm
+from distill_or_annotate.annotators.items import replace_file
+from distill_or_annotate.annotators.simulated import ADJUDICATOR, Annotators, Simulated, SimulationError, SpanNoise
+from distill_or_annotate.metrics.classification import label_ids
+from distill_or_annotate.preprocess.rows import Row
+
+_FIELDS = (
+    "n_annotators",
+    "usd_per_judgement",
+    "adjudication",
+    "adjudicator_usd",
+    "adjudicator_accuracy",
+    "batch_size",
+    "seed",
+    "accuracy",
+    "confusion",
+    "votes",
+    "spans",
+)
+
+
+def read_annotators(path: pathlib.Path, form: LabelForm, gold: Mapping[str, str]) -> Annotators:
+    """Reads a group of annotators.
+
+    Their mistakes are one of `accuracy`, a table `confusion`, or `votes`: a file of JSON lines with `source` and a list
+    of `votes`, to which the matrix is fitted; with the true labels where `gold` has them, else by Dawid and Skene.
+
+    Args:
+      path: the TOML file.
+      form: the task.
+      gold: source -> true label, as far as known.
+
+    Raises:
+      SimulationError: a field that is not known or missing, or a task of free text.
+    """
+    if form.kind == TEXT:
+        raise SimulationError(f"--simulate: {form.task} has no labels to confuse. Fix: take a task that has.")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SimulationError(f"{path}: no TOML ({error}). Fix: see docs/annotating.md for an example.") from None
+    for field in data:
+        if field not in _FIELDS:
+            near = difflib.get_close_matches(field, _FIELDS, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise SimulationError(f"{path}: unknown field {field!r}; {hint}allowed: {', '.join(_FIELDS)}.")
+    if "usd_per_judgement" not in data:
+        raise SimulationError(f"{path}: usd_per_judgement is missing. Fix: write what one judgement costs in dollars.")
+    try:
+        known = {name: data[name] for name in ("n_annotators", "adjudication", "adjudicator_usd", "batch_size", "seed")
+                 if name in data}  # fmt: skip
+        accuracy = data.get("adjudicator_accuracy")
+        is_settled = known.get("adjudication") == ADJUDICATOR and accuracy is not None
+        return Annotators(
+            _confusion(path, data, form, gold),
+            data["usd_per_judgement"],
+            spans=SpanNoise(**data.get("spans", {})),
+            adjudicator=confusion_module.assumed(form.labels, accuracy) if is_settled else None,
+            **known,
+        )
+    except TypeError as error:
+        raise SimulationError(f"{path}: a field has a wrong form ({error}). Fix: see docs/annotating.md.") from None
+
+
+def _confusion(path: pathlib.Path, data: Mapping[str, Any], form: LabelForm, gold: Mapping[str, str]) -> Confusion:
+    given = [name for name in ("accuracy", "confusion", "votes") if name in data]
+    if len(given) != 1:
+        raise SimulationError(
+            f"{path}: {' and '.join(given) or 'nothing'} says how they err. Fix: one of accuracy, confusion, votes."
+        )
+    if given == ["accuracy"]:
+        return confusion_module.assumed(form.labels, data["accuracy"])
+    if given == ["confusion"]:
+        return confusion_module.from_shares(form.labels, data["confusion"])
+    sources, votes = _votes(path.parent / data["votes"], form)
+    if all(source in gold for source in sources):
+        truth = label_ids([gold[source] for source in sources], form.labels)
+        return confusion_module.fitted_to_gold(form.labels, truth, votes)
+    each, _ = confusion_module.fitted_to_votes(form.labels, votes)
+    mean = np.mean([one.matrix for one in each], axis=0)
+    return Confusion(form.labels, mean, confusion_module.FITTED, f"the mean of {each[0].source}")
+
+
+def _votes(path: pathlib.Path, form: LabelForm) -> tuple[list[str], np.ndarray]:
+    sources, votes = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            source, given = row["source"], [str(vote) for vote in row["votes"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SimulationError(
+                f"{path}, line {number}: source and a list of votes are needed ({error!r})."
+            ) from None
+        sources.append(source)
+        votes.append(label_ids(given, form.labels))
+    if not votes:
+        raise SimulationError(f"{path}: no votes. Fix: write JSON lines with source and votes.")
+    table = np.full((len(votes), max(map(len, votes))), confusion_module.MISSING)
+    for row, each in zip(table, votes, strict=True):
+        row[: len(each)] = each
+    return sources, table
+
+
+def write_labels(path: pathlib.Path, rows: list[Row], found: Simulated) -> None:
+    """Writes simulated labels in the form of a language model's.
+
+    Args:
+      path: the file.
+      rows: the rows that were labelled, and maybe more.
+      found: what the annotators gave for the first of them.
+    """
+    lines = []
+    for row, label, votes in zip(rows, found.labels, found.votes, strict=False):
+        line = {"source": row["source"], "prediction": label, "inputs": {"inputs_pretokenized": row["source"]}}
+        lines.append(json.dumps({**line, "votes": list(votes)}, ensure_ascii=False) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lines)

@@ -1,0 +1,163 @@
+"""`doa annotate` from the command line to its files and its exit status."""
+
+import json
+
+import pytest
+
+from distill_or_annotate import cli
+from distill_or_annotate.annotators.endpoint import KEY_VARIABLE
+
+BOOK = """
+[books.rehearsal]
+title = "play money"
+description = "for rehearsals"
+"""
+ENTRY = """
+[[books.rehearsal.entries]]
+id = "api/rehearsal/{}"
+usd = {}
+unit = "1000000 tokens"
+date = 2026-11-21
+source = "play money"
+provenance = "assumption"
+"""
+
+
+@pytest.fixture
+def words(tmp_path, rows, monkeypatch):
+    """The words of a labelling of 60 sentences, but for its cap and address."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prices = {"input": 1.0, "cached_input": 0.1, "output": 2.0, "batch_input": 0.5, "batch_output": 1.0}
+    (tmp_path / "prices.toml").write_text(BOOK + "".join(ENTRY.format(*each) for each in prices.items()))
+    return [
+        "annotate", "--task", "wlp", "--pool", "gold.jsonl", "--shot-file", "gold.jsonl", "--shots", "4", "--shot-pool",
+        "20", "--model", "rehearsal", "--price-book", "rehearsal", "--prices", "prices.toml",
+        "--backoff-seconds", "0.01", "--poll-seconds", "0.02",
+    ]  # fmt: skip
+
+
+def _lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_pool_is_labelled_with_its_books_beside_it(words, serve, rows, tmp_path, capsys):
+    server = serve(rows)
+    status = cli.main([*words, "--max-usd", "1", "--base-url", server.url, "--gold", "gold.jsonl", "--logprobs"])
+    printed = capsys.readouterr()
+    assert status == 0 and len(_lines(tmp_path / "gold_labels.jsonl")) == 60
+    assert "60 of 60 items labelled, 0 set aside, 0 left." in printed.out
+    assert "Agreement on 60 of 60 gold rows: accuracy 100.0%, entity F1 100.0, calibration error" in printed.out
+    assert "60 items: about $" in printed.err
+    assert (tmp_path / "gold_labels.jsonl.ledger.jsonl").exists()
+
+
+def test_the_cap_ends_it_with_status_3_and_the_same_words_with_a_higher_one_go_on(words, serve, rows, capsys):
+    server = serve(rows)
+    words = [*words, "--base-url", server.url]
+    assert cli.main([*words, "--max-usd", "0.01"]) == 3
+    printed = capsys.readouterr()
+    assert (
+        "Stopped at the cap of $0.01" in printed.err and "To go on: the same command with --max-usd 0.02" in printed.err
+    )
+    assert 0 < server.n_requests < 60
+    assert cli.main([*words, "--max-usd", "1"]) == 0
+    assert server.n_requests == 60
+
+
+def test_an_estimate_sends_nothing_and_bounds_the_bill(words, serve, rows, capsys, monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert cli.main([*words, "--estimate", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    monkeypatch.setenv(KEY_VARIABLE, "any")
+    server = serve(rows)
+    assert cli.main([*words, "--max-usd", "1", "--base-url", server.url, "--json"]) == 0
+    money = json.loads(capsys.readouterr().out)["balance"]
+    assert money["input_tokens"] <= told["input_tokens"] <= told["most_input_tokens"]
+    assert money["settled_usd"] == pytest.approx(server.model.invoice_usd())
+    assert money["settled_usd"] <= told["usd"] <= told["most_usd"]
+
+
+def test_batches_cost_the_batch_tiers_price(words, serve, rows, capsys):
+    server = serve(rows)
+    assert (
+        cli.main([*words, "--max-usd", "1", "--base-url", server.url, "--batch", "--batch-size", "40", "--json"]) == 0
+    )
+    money = json.loads(capsys.readouterr().out)["balance"]
+    assert len(server.batches) == 2 and money["settled_usd"] == pytest.approx(server.model.invoice_usd())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (["--max-usd", "-1"], "max_usd: received -1"),
+        (["--model", "rehearsed"], "did you mean rehearsal"),
+        (["--shots", "21"], "--shot-pool 20"),
+        (["--pool", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--concurrency", "0"], "concurrency: received 0"),
+        (["--task", "wpl"], "wlp"),
+        (["--invoice-usd", "3"], "--invoice-usd: received 3.0"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(words, serve, rows, capsys, change, told):
+    status = cli.main([*words, "--max-usd", "1", "--base-url", serve(rows).url, *change])
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert status == 2 and told in printed
+
+
+@pytest.mark.parametrize("missing", ["--max-usd", "--model", "--pool"])
+def test_there_is_no_spending_without_a_cap(words, capsys, missing):
+    words = [*words, "--max-usd", "1"]
+    place = words.index(missing)
+    assert cli.main(words[:place] + words[place + 2 :]) == 2
+    assert f"{missing} is missing" in capsys.readouterr().err
+
+
+def test_a_missing_key_is_asked_for_before_anything_is_sent(words, capsys, monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert cli.main([*words, "--max-usd", "1"]) == 2
+    assert "OPENAI_API_KEY is not set" in capsys.readouterr().err
+
+
+def test_simulated_annotators_label_in_place_of_a_model(words, tmp_path, rows, capsys):
+    (tmp_path / "group.toml").write_text(
+        "n_annotators = 3\nusd_per_judgement = 0.26\naccuracy = 0.9\nbatch_size = 20\n[spans]\nmissed = 0.1\n"
+    )
+    assert cli.main([*words, "--simulate", "group.toml", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["usd"] == pytest.approx(60 * 3 * 0.26) and told["provenance"] == "assumed"
+    assert 80 < told["agreement"]["entity_f1"] <= 100
+    found = _lines(tmp_path / "gold_labels.jsonl")
+    assert [line["source"] for line in found] == [row["source"] for row in rows] and len(found[0]["votes"]) == 3
+    assert cli.main([*words, "--simulate", "group.toml", "--max-usd", "20"]) == 3
+    assert len(_lines(tmp_path / "gold_labels.jsonl")) == 20
+
+
+def test_mistakes_are_fitted_to_votes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    gold = [{"source": f"claim {i}", "target": ("SUPPORTS", "REFUTES")[i % 2]} for i in range(200)]
+    votes = [{"source": row["source"], "votes": [row["target"], "SUPPORTS"]} for row in gold]
+    for name, lines in (("gold.jsonl", gold), ("votes.jsonl", votes)):
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "group.toml").write_text('usd_per_judgement = 0.1\nvotes = "votes.jsonl"\n')
+    assert cli.main(["annotate", "--task", "fever", "--pool", "gold.jsonl", "--simulate", "group.toml", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["provenance"] == "fitted" and "400 votes on 200 items of known label" in told["confusion"]
+    # REFUTES is missed by every second vote, SUPPORTS by none.
+    assert told["agreement"]["accuracy"] == pytest.approx(75, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("usd_per_judgement = 0.1\nacuracy = 0.9\n", "did you mean accuracy"),
+        ("accuracy = 0.9\n", "usd_per_judgement is missing"),
+        ("usd_per_judgement = 0.1\n", "nothing says how they err"),
+        ('usd_per_judgement = "x"\naccuracy = 0.9\n', "wrong form"),
+        ("usd = = 1\n", "no TOML"),
+    ],
+)
+def test_a_file_of_annotators_that_cannot_be_used_is_refused(words, tmp_path, capsys, text, told):
+    (tmp_path / "group.toml").write_text(text)
+    assert cli.main([*words, "--simulate", "group.toml"]) == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""Matrices of mistakes: assumed, written down, fitted to gold labels and to votes alone."""
+
+import numpy as np
+import pytest
+
+from distill_or_annotate.annotators import confusion
+from distill_or_annotate.annotators.confusion import Confusion, ConfusionError
+
+LABELS = ("a", "b", "c")
+TRUE = [
+    np.array([[0.9, 0.1, 0.0], [0.1, 0.8, 0.1], [0.0, 0.3, 0.7]]),
+    np.array([[0.7, 0.2, 0.1], [0.0, 0.95, 0.05], [0.2, 0.2, 0.6]]),
+    np.array([[0.8, 0.0, 0.2], [0.1, 0.85, 0.05], [0.05, 0.05, 0.9]]),
+]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Classes of 4,000 items, and what annotators with the matrices above say of them; a tenth is missing."""
+    generator = np.random.default_rng(7)
+    gold = generator.choice(3, size=4000, p=[0.5, 0.3, 0.2])
+    votes = np.stack([[generator.choice(3, p=matrix[true]) for true in gold] for matrix in TRUE], axis=1)
+    votes[generator.random(votes.shape) < 0.1] = confusion.MISSING
+    return gold, votes
+
+
+def test_a_matrix_is_found_from_items_of_known_label(drawn):
+    gold, votes = drawn
+    for column, matrix in enumerate(TRUE):
+        fitted = confusion.fitted_to_gold(LABELS, gold, votes[:, [column]])
+        np.testing.assert_allclose(fitted.matrix, matrix, atol=0.04)
+        assert fitted.provenance == "fitted" and "4000 items" in fitted.source
+
+
+def test_matrices_and_labels_are_found_from_votes_alone(drawn):
+    gold, votes = drawn
+    each, beliefs = confusion.fitted_to_votes(LABELS, votes)
+    for fitted, matrix in zip(each, TRUE, strict=True):
+        np.testing.assert_allclose(fitted.matrix, matrix, atol=0.06)
+    there = votes != confusion.MISSING
+    counts = np.eye(4)[votes][..., :3].sum(1)
+    majority_right = np.mean(counts.argmax(1) == gold)
+    assert np.mean(beliefs.argmax(1) == gold) > majority_right
+    np.testing.assert_allclose(beliefs.sum(1), 1)
+    assert each[0].source.startswith(f"{there.sum()} votes of 3 annotators")
+
+
+def test_votes_that_tell_nothing_of_each_other_are_refused():
+    with pytest.raises(ConfusionError, match="no item has two"):
+        confusion.fitted_to_votes(LABELS, np.array([[0, -1], [-1, 2]]))
+
+
+def test_an_assumed_matrix_spreads_its_mistakes():
+    found = confusion.assumed(LABELS, 0.8)
+    np.testing.assert_allclose(found.matrix, [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+    assert (found.provenance, found.accuracy) == ("assumed", pytest.approx(0.8))
+
+
+def test_what_is_not_written_down_is_right():
+    found = confusion.from_shares(LABELS, {"A": {"b": 0.25}})
+    np.testing.assert_allclose(found.matrix, [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: confusion.assumed(LABELS, 1.1), "0 to 1"),
+        (lambda: confusion.assumed(("a",), 0.5), "two labels"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"z": 0.1}}), "'z' is not among"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": 1.5}}), "each row"),
+        (lambda: Confusion(LABELS, np.eye(2), "assumed", ""), "3 labels need"),
+        (lambda: Confusion(LABELS, np.eye(3), "guessed", ""), "allowed: assumed, fitted"),
+    ],
+)
+def test_what_is_no_matrix_is_refused(make, told):
+    with pytest.raises(ConfusionError, match=told):
+        make()

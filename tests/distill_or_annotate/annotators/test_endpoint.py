@@ -1,0 +1,157 @@
+"""What each failure means for the bill, and that the key is told to nobody."""
+
+import datetime
+import email.utils
+import json
+
+import pytest
+
+from distill_or_annotate.annotators import endpoint as endpoint_module
+from distill_or_annotate.annotators.endpoint import (
+    KEY_VARIABLE,
+    Endpoint,
+    EndpointError,
+    Failure,
+    read_reply,
+    retry_after_seconds,
+)
+from distill_or_annotate.annotators.token_prices import Usage
+
+ASKED = [{"role": "user", "content": "<item>Mix .</item>"}]
+GOOD = {
+    "choices": [{"message": {"content": "Mix [Action]"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
+}
+
+
+@pytest.fixture
+def ask(serve):
+    def run(fault, **server):
+        started = serve([{"source": "Mix .", "target": "Mix [Action]"}], faults={fault: 1.0} if fault else {}, **server)
+        return Endpoint("rehearsal", base_url=started.url, timeout_seconds=0.5, logprobs=True).complete(ASKED, 20)
+
+    return run
+
+
+def test_an_answer_comes_with_its_tokens_and_its_probability(ask):
+    reply = ask("")
+    assert (reply.text, reply.finish_reason) == ("Mix [Action]", "stop")
+    assert reply.usage.input_tokens > 0 and reply.usage.output_tokens > 0 and 0 < reply.confidence < 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "was_billed", "retry"),
+    [
+        ("rate_limited", "rate_limited", False, True),
+        ("server_error", "server_error", None, True),
+        ("billed_error", "server_error", None, True),
+        ("dropped", "dropped", None, True),
+        ("dropped_billed", "dropped", None, True),
+        ("timeout", "timeout", None, True),
+        ("malformed", "malformed_reply", None, True),
+        ("refused", "refused_request", False, False),
+    ],
+)
+def test_a_failure_says_whether_it_was_billed_and_whether_to_try_again(ask, fault, outcome, was_billed, retry):
+    with pytest.raises(Failure) as caught:
+        ask(fault, timeout_seconds=1.0)
+    failure = caught.value
+    assert (failure.outcome, failure.was_billed, failure.retry, failure.fatal) == (outcome, was_billed, retry, False)
+
+
+def test_one_call_is_one_request(serve):
+    server = serve([], faults={"server_error": 1.0})
+    with pytest.raises(Failure):
+        Endpoint("rehearsal", base_url=server.url).complete(ASKED, 20)
+    assert server.n_requests == 1
+
+
+def test_a_server_that_is_not_there_billed_nothing():
+    with pytest.raises(Failure) as caught:
+        Endpoint("rehearsal", base_url="http://127.0.0.1:9/v1").complete(ASKED, 20)
+    assert caught.value.was_billed is False and caught.value.retry
+
+
+def test_the_server_is_waited_for_as_long_as_it_asks(ask):
+    with pytest.raises(Failure) as caught:
+        ask("rate_limited", retry_after="7")
+    assert caught.value.retry_after_seconds == 7
+
+
+def test_a_refused_key_stops_everything_and_is_not_quoted(serve, monkeypatch):
+    server = serve([], key="another")
+    with pytest.raises(Failure) as caught:
+        Endpoint("rehearsal", base_url=server.url).complete(ASKED, 20)
+    key = endpoint_module.os.environ[KEY_VARIABLE]
+    assert caught.value.fatal and caught.value.was_billed is False
+    assert "the key is refused" in str(caught.value) and "***" in str(caught.value) and key not in str(caught.value)
+
+
+def test_the_key_is_in_no_representation():
+    endpoint = Endpoint("rehearsal", base_url="http://127.0.0.1:9/v1")
+    key = endpoint_module.os.environ[KEY_VARIABLE]
+    shown = [repr(endpoint), str(endpoint), repr(endpoint.client), json.dumps(endpoint.body(ASKED, 5))]
+    assert not any(key in text for text in shown)
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_a_missing_key_is_asked_for(monkeypatch, value):
+    monkeypatch.setenv(KEY_VARIABLE, value)
+    with pytest.raises(EndpointError, match="export OPENAI_API_KEY="):
+        Endpoint("rehearsal")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:xyzzy@host/v1", "https://host/v1?key=xyzzy", "host:80/v1", "ftp://host/v1"]
+)
+def test_an_address_that_holds_a_secret_or_is_none_is_refused(url):
+    with pytest.raises(EndpointError, match="--base-url") as caught:
+        Endpoint("rehearsal", base_url=url)
+    assert "xyzzy" not in str(caught.value)
+
+
+def test_the_address_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")
+    assert Endpoint("rehearsal").address == "http://127.0.0.1:9/v1"
+
+
+def test_only_what_was_asked_for_is_sent():
+    options = {"base_url": "http://127.0.0.1:9/v1", "token_limit_field": "max_tokens", "temperature": 0.0}
+    assert Endpoint("m", **options).body(ASKED, 5) == {
+        "model": "m", "messages": ASKED, "max_tokens": 5, "temperature": 0.0,
+    }  # fmt: skip
+    assert set(Endpoint("m").body(ASKED, 5)) == {"model", "messages", "max_completion_tokens"}
+
+
+def test_a_reply_is_read_with_cached_tokens():
+    reply = read_reply(json.dumps(GOOD))
+    assert (reply.text, reply.usage, reply.confidence) == ("Mix [Action]", Usage(12, 4, 3), None)
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "9"}, 7])
+def test_tokens_that_cannot_be_read_are_unknown_not_zero(usage):
+    assert read_reply(GOOD | {"usage": usage}).usage is None
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b'{"choices": []}', b"{}", b'"x"', b"\xff\xfe"])
+def test_what_is_no_completion_was_billed_nobody_knows_how_much(content):
+    with pytest.raises(Failure) as caught:
+        read_reply(content)
+    assert (caught.value.outcome, caught.value.was_billed) == ("malformed_reply", None)
+
+
+def test_a_reply_without_a_message_is_billed_by_its_tokens():
+    reply = read_reply({"usage": GOOD["usage"]})
+    assert (reply.finish_reason, reply.usage) == ("malformed_reply", Usage(12, 4, 3))
+
+
+def test_waits_are_read_in_each_of_their_forms():
+    soon = email.utils.format_datetime(
+        datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30), usegmt=True
+    )
+    assert retry_after_seconds({"retry-after": "2.5"}) == 2.5
+    assert retry_after_seconds({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert 25 < retry_after_seconds({"retry-after": soon}) <= 30
+    assert retry_after_seconds({"retry-after": "86400"}) == 600
+    assert retry_after_seconds({"retry-after": "-5"}) == 0
+    assert retry_after_seconds({"retry-after": "soon"}) is None and retry_after_seconds({}) is None

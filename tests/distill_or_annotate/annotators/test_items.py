@@ -1,0 +1,40 @@
+"""Pools and the files of labels."""
+
+import json
+
+import pytest
+
+from distill_or_annotate.annotators import items
+from distill_or_annotate.annotators.items import PoolError
+
+
+def test_the_same_text_is_one_item_in_any_pool():
+    found = items.items_of(["b", "a", "b"])
+    assert [item.source for item in found] == ["b", "a"]
+    assert items.items_of(["a"])[0] == found[1]
+
+
+def test_pools_are_json_lines_or_text(tmp_path):
+    lines, text = tmp_path / "pool.jsonl", tmp_path / "pool.txt"
+    lines.write_text('{"source": "Mix .", "target": "secret"}\n\n{"source": "Spin\\u2028it ."}\n')
+    text.write_text("Mix .\n\nSpin it .\n")
+    assert items.read_sources(lines) == ["Mix .", "Spin\u2028it ."]
+    assert items.read_sources(text) == ["Mix .", "Spin it ."]
+    assert items.read_sources(text, 1) == ["Mix ."]
+
+
+@pytest.mark.parametrize("line", ['{"text": "x"}', "[1]", "no json", '{"source": 3}', '{"source": "\\ud800"}'])
+def test_a_line_of_another_form_is_named(tmp_path, line):
+    path = tmp_path / "pool.jsonl"
+    path.write_text(f'{{"source": "fine"}}\n{line}\n')
+    with pytest.raises(PoolError, match="line 2"):
+        items.read_sources(path)
+
+
+def test_the_gold_label_of_a_pool_stays_out_of_the_labels():
+    item = items.items_of(["Mix ."])[0]
+    line = json.loads(items.label_line(item, {"answer": "Mix [Action]", "usd": 0.1, "confidence": 0.5}))
+    assert line == {
+        "source": "Mix .", "prediction": "Mix [Action]", "inputs": {"inputs_pretokenized": "Mix ."}, "confidence": 0.5,
+        "usd": 0.1,
+    }  # fmt: skip

@@ -3,7 +3,7 @@
 from distill_or_annotate.reports.build import build, build_all
 from distill_or_annotate.reports.inputs import ReportError, RunFiles, read_run
 from distill_or_annotate.reports.table import Block, ReportCell, blocks_of
-from distill_or_annotate.reports.text import print_blocks
+from distill_or_annotate.reports.text import print_blocks, print_run
 
 __all__ = [
     "Block",
@@ -14,5 +14,6 @@ __all__ = [
     "build",
     "build_all",
     "print_blocks",
+    "print_run",
     "read_run",
 ]

@@ -101,9 +101,7 @@ def next_purchase(block: Block, manifest: Mapping[str, Any]) -> list[str]:
       block: the study.
       manifest: the run's, for its price book; a scaled one shrinks the step.
     """
-    scale = _scale(manifest)
-    step_usd = _STEP_USD * scale
-    named = "the next $100" if scale == 1 else f"the next ${step_usd:,.2f} ($100 of the paper's study at this scale)"
+    step_usd, named = step_of(manifest)
     slopes = {name: found for name, row in block.rows.items() if (found := slope_of(block, row, step_usd))}
     if not slopes:
         return [f"Not known what {named} should buy: no strategy has two sound models. Run a pilot at two budgets."]
@@ -128,6 +126,19 @@ def next_purchase(block: Block, manifest: Mapping[str, Any]) -> list[str]:
     rivals = [slopes[name].score for name in slopes if name != best]
     behind = "" if not rivals or reach > max(rivals) else f" That is still behind the {max(rivals):.1f} already bought."
     return [f"{_NAMES[best].capitalize()}, {hedge}: about {reach:.1f}.{behind}", *sentences]
+
+
+def step_of(manifest: Mapping[str, Any]) -> tuple[float, str]:
+    """Returns the dollars that the next purchase is about, and their name: $100, less under a scaled book.
+
+    Args:
+      manifest: the run's, for its price book.
+    """
+    scale = _scale(manifest)
+    step_usd = _STEP_USD * scale
+    if scale == 1:
+        return step_usd, "the next $100"
+    return step_usd, f"the next ${step_usd:,.2f} ($100 of the paper's study at this scale)"
 
 
 def slope_of(block: Block, row: Sequence[ReportCell], step_usd: float) -> Slope | None:

@@ -70,7 +70,8 @@ def build_all(
 
 def _pictures(report: RunReport, folder: pathlib.Path, prefix: str) -> list[Figure]:
     figures = []
-    for position, study in enumerate(report.studies):
+    # The frontier over all purchases is Figure 2; one of a single L would show a part of it.
+    for position, study in enumerate(() if report.grids else report.studies):
         name = f"{prefix}{_figure_name(study.block) if position else 'pareto'}"
         draw = {"png_of": pareto.png_of, "svg_of": pareto.svg_of, "csv_of": pareto.csv_of}
         figures.append(_picture(folder, name, study.block, **draw))

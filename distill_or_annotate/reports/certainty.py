@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from distill_or_annotate.reports.predictions import Answers, Predictions
+from distill_or_annotate.reports.purchases import Purchases
 from distill_or_annotate.reports.table import Block, ReportCell
 
 # Below this, after Holm's correction, a difference is called sure.
@@ -82,9 +83,36 @@ def comparisons(blocks: Sequence[Block], predictions: Predictions) -> list[list[
       blocks: the studies of a run; together they are the table that the correction is over.
       predictions: its answers.
     """
+    return _corrected(
+        [[found for pair in _pairs(block) if (found := _compare(*pair, predictions))] for block in blocks]
+    )
+
+
+def frontier_comparisons(studies: Sequence[Purchases], predictions: Predictions) -> list[list[Comparison]]:
+    """Returns for each study the best of both strategies within the dollars of each purchase on its frontier.
+
+    Args:
+      studies: the purchases of a run; together they are the table that the correction is over.
+      predictions: its answers.
+    """
+    raw = []
+    for study in studies:
+        found: dict[tuple, Comparison] = {}
+        for each in study.frontier():
+            pair = [study.best(strategy, each.total_usd) for strategy in ("distill", "annotate")]
+            if None not in pair and all(bought.is_sound for bought in pair):
+                # Between two budgets that buy the same two models nothing changes: the lower one stands for both.
+                names = tuple(bought.name for bought in pair)
+                compared = _compare(each.total_usd, *(bought.cell for bought in pair), predictions)
+                if compared and names not in found:
+                    found[names] = compared
+        raw.append(list(found.values()))
+    return _corrected(raw)
+
+
+def _corrected(raw: Sequence[Sequence[Comparison]]) -> list[list[Comparison]]:
     from distill_or_annotate.statistics import holm
 
-    raw = [[found for pair in _pairs(block) if (found := _compare(*pair, predictions))] for block in blocks]
     corrected = iter(holm([comparison.p_value for row in raw for comparison in row]))
     return [[dataclasses.replace(comparison, p_value=next(corrected)) for comparison in row] for row in raw]
 

@@ -37,14 +37,12 @@ def run(args: argparse.Namespace) -> int:
       ReportError: nothing to report on, a folder holds no run, or a row no report can be made from.
     """
     from distill_or_annotate.reports.build import build_all
-    from distill_or_annotate.reports.inputs import read_run
-    from distill_or_annotate.reports.table import blocks_of
-    from distill_or_annotate.reports.text import print_blocks, print_grids
+    from distill_or_annotate.reports.text import print_grids, print_run
 
     out = args.out or (args.run[0] / "report" if len(args.run) == 1 else _NO_RUN)
     path = build_all(args.run, out, args.paper)
     for folder in args.run:
-        print_blocks(blocks_of(read_run(folder)))
+        print_run(folder)
     if args.paper and not args.run:
         from distill_or_annotate.reports.paper_tables import paper_tables
 

@@ -10,6 +10,7 @@ from distill_or_annotate import paper
 from distill_or_annotate.costs import distill_cost_per_1k, finetune_cost
 from distill_or_annotate.prices import load_book
 from distill_or_annotate.reports.paper_tables import TITLES
+from distill_or_annotate.reports.systems import NAMES
 from distill_or_annotate.reports.table import Block, ReportCell
 from distill_or_annotate.scenarios.expected import published_scores
 
@@ -39,7 +40,6 @@ _X_NAMES = {
     "figure6": "initial labels N",
     "figure7": "initial labels N",
 }
-_STRATEGIES = {"annotate": "Annotate", "distill": "Distill", "teacher": "Teacher"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _series(name: str, found: Sequence[tuple[tuple[str, str], Mark]]) -> list[Se
 
 def _published(name: str, task: str, row: dict[str, Any], most_usd: float) -> tuple[tuple[str, str], Mark]:
     strategy, score, n_labels = row["strategy"], row["score"], row["n_labels"]
-    label = _STRATEGIES.get(strategy, strategy)
+    label = NAMES.get(strategy, strategy)
     if name == "figure2":
         book = load_book("paper")
         initial_usd = n_labels * paper.task(task)["usd_per_label"]["value"]
@@ -217,6 +217,7 @@ def _ours(name: str, block: Block) -> list[tuple[tuple[str, str], Mark]]:
         for strategy, row in block.rows.items()
         for usd, cell in zip(block.budgets_usd, row, strict=True)
     ]
+    cells += block.others
     cells.append(("teacher", None, block.teacher))
     found = []
     for strategy, usd, cell in cells:
@@ -231,8 +232,8 @@ def _label(name: str, strategy: str, usd: float | None, cell: ReportCell, most_u
     if name == "figure2" and strategy != "teacher":
         return f"U = {cell.n_unlabeled:,}"
     if name in ("figure2", "figure3") or usd is None:
-        return _STRATEGIES[strategy]
-    return _with_budget(name, _STRATEGIES[strategy], usd, most_usd)
+        return NAMES[strategy]
+    return _with_budget(name, NAMES[strategy], usd, most_usd)
 
 
 def _x(name: str, block: Block, cell: ReportCell) -> float | str:

@@ -11,6 +11,7 @@ from distill_or_annotate.reports.figure_data import FIGURES, FigureData
 from distill_or_annotate.reports.grids import Entry, Grid, html_of
 from distill_or_annotate.reports.inputs import RunFiles
 from distill_or_annotate.reports.parts import Figure, bulleted, document, escaped, fact_row, pictured
+from distill_or_annotate.reports.purchases import grid_of
 from distill_or_annotate.reports.table import Block, ReportCell
 from distill_or_annotate.reports.text import floors_text, notes_of
 
@@ -56,18 +57,33 @@ def _run(report: RunReport, pictures: Sequence[Figure], is_only: bool) -> list[s
     parts = [] if is_only else [f'<h2 class="run">{escaped(report.run.name)}</h2>']
     parts.append(f'<p class="answer">{escaped(_answer(report))}</p>')
     parts.append(_bought(report.totals))
-    if len(studies) == 1:
+    if report.grids:
+        parts += _grids(report)
+    elif len(studies) == 1:
         parts.append(_cards(studies[0].answer))
     elif studies:
         parts.append(bulleted(f"{study.block.title}: {study.answer.headline}" for study in studies))
-    for study, figure in zip(studies, pictures, strict=False):
+    drawn = 0 if report.grids else len(studies)
+    for study, figure in zip(studies[:drawn], pictures[:drawn], strict=True):
         parts += _study(study, figure, has_cards=len(studies) > 1)
-    for data, figure in zip(report.figures, pictures[len(studies) :], strict=True):
+    for data, figure in zip(report.figures, pictures[drawn:], strict=True):
         parts.append(_figure(data, figure))
+    for study in report.studies if report.grids else ():
+        found = [grid for grid in (study.published, study.per_class) if grid]
+        parts += [f"<h2>{escaped(study.block.title)}</h2>", *map(html_of, found)] if found else []
+    if report.systems:
+        parts.append(html_of(report.systems, level=2))
     if report.energy_grid:
         parts.append(html_of(report.energy_grid, level=2))
     assumptions = "<h2>Assumptions</h2>" + bulleted(report.assumptions)
     return [*parts, _ledger(report.totals, report.run), assumptions, _provenance(report.run)]
+
+
+def _grids(report: RunReport) -> list[str]:
+    parts = []
+    for grid in report.grids:
+        parts += [_cards(grid.answer), html_of(grid_of(grid.purchases), level=2)]
+    return parts
 
 
 def _runs(reports: Sequence[RunReport]) -> str:
@@ -79,6 +95,12 @@ def _runs(reports: Sequence[RunReport]) -> str:
 
 def _answer(report: RunReport) -> str:
     studies = report.studies
+    if report.grids:
+        named = len(report.grids) > 1
+        return " ".join(
+            f"{each.purchases.title}: {each.answer.headline}" if named else each.answer.headline
+            for each in report.grids
+        )
     if len(studies) == 1:
         return studies[0].answer.headline
     return _summary(studies) if studies else "No results yet."

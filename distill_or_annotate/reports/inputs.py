@@ -10,7 +10,15 @@ from typing import Any
 from distill_or_annotate.ledger import read_journal
 
 _REQUIRED = ("task", "strategy", "mode", "n_labels", "additional_usd", "total_usd", "initial_usd", "metric", "score")
-_STRATEGIES = ("annotate", "distill", "teacher")
+_STRATEGIES = (
+    "annotate",
+    "distill",
+    "teacher",
+    "self_distill",
+    "llm_annotate",
+    "human_llm_annotate",
+    "general_distill",
+)
 
 
 class ReportError(ValueError):

@@ -118,7 +118,8 @@ def _scorer(facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Any:
 
     mode = facts.get("mode", "fair")
     kind = next((name for name, metric in METRICS.items() if metric.headline[mode] == facts["metric"]), None)
-    if kind is None:
+    # An encoder is not run for a report.
+    if kind is None or METRICS[kind].needs_similarity:
         return None
     labels = facts.get("labels")
     if labels is None and METRICS[kind].needs_labels:

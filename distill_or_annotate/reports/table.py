@@ -69,6 +69,7 @@ class Block:
       teacher: the teacher's cell.
       floors: name -> score at the initial labels of a model that learnt nothing or next to nothing.
       models: teacher and student, by name; empty where unknown.
+      others: strategy, additional budget and cell of the paper's other systems, in the order of both.
       names_models: whether the title names them, since a run has others too.
     """
 
@@ -82,6 +83,7 @@ class Block:
     teacher: ReportCell
     floors: Mapping[str, float]
     models: tuple[str, str] = ("", "")
+    others: tuple[tuple[str, float, ReportCell], ...] = ()
     names_models: bool = False
 
     @property
@@ -167,12 +169,17 @@ def _block(key: tuple, rows: Sequence[Mapping], planned: Sequence[Mapping]) -> B
         mode=mode,
         n_labels=n_labels,
         initial_usd=initial_usd,
-        metric=next((row["metric"] for row in rows), "score"),
+        metric=next((" by ".join(filter(None, (row["metric"], row.get("similarity_model")))) for row in rows), "score"),
         budgets_usd=budgets,
         rows=cells,
         teacher=_cell(found.get(("teacher", None), []), None, "teacher", n_labels),
         floors=dict(sorted(floors.items(), key=lambda item: (item[1], item[0]))),
         models=tuple(models),
+        others=tuple(
+            (strategy, budget, _cell(rows, plan.get((strategy, budget)), strategy, n_labels))
+            for (strategy, budget), rows in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or 0.0))
+            if strategy not in (*STRATEGY_NAMES, "teacher")
+        ),
     )
 
 

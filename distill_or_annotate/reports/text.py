@@ -1,10 +1,13 @@
 """The report's tables as Markdown and on a terminal."""
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill_or_annotate.reports.assembled import RunReport, StudyReport
-from distill_or_annotate.reports.grids import Grid, markdown_of
+from distill_or_annotate.reports.assembled import GridReport, RunReport, StudyReport, assembled
+from distill_or_annotate.reports.grids import Entry, Grid, markdown_of
+from distill_or_annotate.reports.inputs import read_run
+from distill_or_annotate.reports.purchases import grid_of
 from distill_or_annotate.reports.table import STRATEGY_NAMES, Block, ReportCell
 from distill_or_annotate.reports.verdict import cautions, headline, verdicts
 
@@ -19,7 +22,14 @@ def report_markdown(reports: Sequence[RunReport], paper_grids: Mapping[str, Sequ
     parts = []
     for report in reports:
         parts += [f"# {report.run.name}\n"] if len(reports) > 1 else []
-        parts += [_study(study) for study in report.studies] or ["No results yet.\n"]
+        if report.grids:
+            parts += [_grid(grid) for grid in report.grids]
+            for study in report.studies:
+                found = [grid for grid in (study.published, study.per_class) if grid]
+                parts += [f"## {study.block.title}\n", *map(markdown_of, found)] if found else []
+        else:
+            parts += [_study(study) for study in report.studies] or ["No results yet.\n"]
+        parts += [markdown_of(report.systems, level=2)] if report.systems else []
         parts += [markdown_of(report.energy_grid, level=2)] if report.energy_grid else []
     if paper_grids:
         parts += ["# The paper's numbers\n"] if reports else []
@@ -43,8 +53,7 @@ def print_grids(grids: Sequence[Grid], console: Any = None) -> None:
         for position, head in enumerate(grid.heads):
             table.add_column(head, justify="right" if position else "left")
         for name, entries in grid.rows:
-            texts = [f"{entry.text}\n[dim]{entry.small}[/dim]" if entry.small else entry.text for entry in entries]
-            table.add_row(name if entries else f"[bold]{name}[/bold]", *texts)
+            table.add_row(name if entries else f"[bold]{name}[/bold]", *map(_entry, entries))
         console.print(table)
 
 
@@ -82,6 +91,28 @@ def floors_text(block: Block) -> str:
     return ", ".join(f"{name} {score:.1f}" for name, score in block.floors.items())
 
 
+def print_run(run_folder: pathlib.Path | str, console: Any = None) -> None:
+    """Prints a run's tables on a terminal.
+
+    Args:
+      run_folder: the run.
+      console: a rich console; None makes one.
+
+    Raises:
+      ReportError: the folder holds no run, or a row no report can be made from.
+    """
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    report = assembled(read_run(run_folder))
+    if not report.grids:
+        print_blocks([study.block for study in report.studies], console)
+    for grid in report.grids:
+        print_grids([grid_of(grid.purchases)], console)
+        for sentence in (grid.answer.headline, *grid.answer.won):
+            console.print(sentence)
+
+
 def print_blocks(blocks: Sequence[Block], console: Any = None) -> None:
     """Prints the blocks as terminal tables.
 
@@ -112,6 +143,11 @@ def print_blocks(blocks: Sequence[Block], console: Any = None) -> None:
         console.print(headline(block))
 
 
+def _entry(entry: Entry) -> str:
+    text = f"[bold]{entry.text}[/bold]" if entry.is_best else entry.text
+    return f"{text}\n[dim]{entry.small}[/dim]" if entry.small else text
+
+
 def _terminal(cell: ReportCell, is_best: bool) -> str:
     style = {"degenerate": "yellow", "unaffordable": "dim", "missing": "red"}.get(
         cell.status, "bold" if is_best else ""
@@ -130,6 +166,15 @@ def _study(study: StudyReport) -> str:
         parts.append("\n".join([f"### {title}", "", *(f"- {sentence}" for sentence in said), ""]) if said else "")
     parts += [markdown_of(grid) for grid in (study.published, study.per_class) if grid]
     return "\n".join(part for part in parts if part)
+
+
+def _grid(report: GridReport) -> str:
+    parts = [markdown_of(grid_of(report.purchases), level=2), report.answer.headline + "\n"]
+    answer = report.answer
+    named = (("What won, and how surely", [*answer.won, *answer.cautions]), ("What to buy next", answer.next_purchase))
+    for title, said in (*named, ("What would change the answer", answer.would_change)):
+        parts.append("\n".join([f"### {title}", "", *(f"- {sentence}" for sentence in said), ""]))
+    return "\n".join(parts)
 
 
 def _section(block: Block) -> str:

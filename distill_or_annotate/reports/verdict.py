@@ -1,8 +1,9 @@
 """What a manager asks first: which strategy won at which budget, by how much, and how surely."""
 
 import math
+from collections.abc import Sequence
 
-from distill_or_annotate.reports.table import Block
+from distill_or_annotate.reports.table import Block, ReportCell
 
 _VERBS = {"annotate": "annotating", "distill": "distilling"}
 
@@ -57,7 +58,18 @@ def cautions(block: Block) -> list[str]:
     Args:
       block: the study.
     """
-    cells = [cell for row in block.rows.values() for cell in row if cell.value is not None]
+    cells = [cell for row in block.rows.values() for cell in row]
+    return cautions_of(cells, sum(cell.status == "missing" for cell in cells))
+
+
+def cautions_of(cells: Sequence[ReportCell], n_missing: int) -> list[str]:
+    """Returns what keeps an answer that rests on cells from being certain, one sentence each.
+
+    Args:
+      cells: the compact models.
+      n_missing: cells that were meant and have no model.
+    """
+    cells = [cell for cell in cells if cell.value is not None]
     said = []
     if cells and max(cell.n_seeds for cell in cells) == 1:
         said.append(
@@ -66,9 +78,8 @@ def cautions(block: Block) -> list[str]:
     degenerate = sum(cell.status == "degenerate" for cell in cells)
     if degenerate:
         said.append(f"{degenerate} of {len(cells)} models are degenerate (†): they do not tell the strategies apart.")
-    missing = sum(cell.status == "missing" for row in block.rows.values() for cell in row)
-    if missing:
-        said.append(f"{missing} cells have not been run.")
+    if n_missing:
+        said.append(f"{n_missing} cells have not been run.")
     below = [cell for cell in cells if cell.value <= max(cell.floors.values(), default=-math.inf)]
     if below:
         names = sorted({name for cell in below for name, score in cell.floors.items() if cell.value <= score})

@@ -1,0 +1,52 @@
+"""The paper's other systems in a report: one table of all models by their dollars, and in figures 6 and 7."""
+
+import dataclasses
+
+import pytest
+
+from distill_or_annotate.reports.assembled import assembled
+from distill_or_annotate.reports.inputs import ReportError, read_run
+from distill_or_annotate.reports.text import report_markdown
+
+
+@pytest.fixture
+def with_others(rows, result_cells, write_run):
+    """The small run with a student that taught itself, and one of a language model's labels."""
+    annotated = next(cell for cell in result_cells if cell.strategy == "annotate" and cell.additional_usd)
+    others = [
+        dataclasses.replace(annotated, strategy="self_distill", n_labels=300, n_unlabeled=2000, additional_usd=1.5),
+        dataclasses.replace(annotated, strategy="llm_annotate", n_labels=300, n_llm_labels=65),
+    ]
+    like = next(row for row in rows if row["strategy"] == "annotate")
+    sound = {"flagged": False, "reasons": []}
+    made = [
+        {**like, **cell.as_dict(), "score": score, "degenerate": sound, "run_ids": [cell.strategy]}
+        for cell, score in zip(others, (55.5, 99.1), strict=True)
+    ]
+    return write_run([*rows, *made])
+
+
+def test_a_run_of_the_two_alone_has_no_such_table(run_folder):
+    assert assembled(read_run(run_folder)).systems is None
+
+
+def test_all_models_stand_in_one_table_by_their_dollars(with_others):
+    report = assembled(read_run(with_others))
+    names = [name for name, _ in report.systems.rows]
+    assert {"Self-distill", "Language model's labels", "Annotate", "Teacher"} <= set(names)
+    totals = [float(entries[1].text.strip("$").replace(",", "")) for _, entries in report.systems.rows]
+    assert totals == sorted(totals)
+    best = [entries[2].text for _, entries in report.systems.rows if entries[2].is_best]
+    assert len(best) == 1 and best[0].startswith("99.1")
+    text = report_markdown([report], {})
+    assert "## All systems" in text and "2,000 of the pool" in text
+
+
+def test_the_answer_of_the_two_strategies_is_what_it_was_without_them(with_others, run_folder):
+    with_them, without = (assembled(read_run(folder)).studies[0] for folder in (with_others, run_folder))
+    assert with_them.answer == without.answer and with_them.block.rows == without.block.rows
+
+
+def test_a_strategy_that_nobody_knows_is_refused(rows, write_run):
+    with pytest.raises(ReportError, match="strategy is 'distil'; allowed: annotate, distill, teacher, self_distill"):
+        read_run(write_run([{**rows[0], "strategy": "distil"}]))

@@ -65,9 +65,12 @@ def label_break_even(block: Block) -> BreakEven | None:
     even_usd = budget_usd / ((most if needed is None else needed) - block.n_labels)
     factor = even_usd / price_usd
     if needed is None:
+        # Labels are whole: what the budget buys at today's price may cost a little less than the budget.
+        factor = min(factor, 1.0)
+        less = "less than that" if factor == 1 else f"less than ${even_usd:,.4g}"
         sentence = (
             f"{at}: no measured number of labels (up to {most:,}) scores {score:.1f}. A label at ${price_usd:,.4g} "
-            f"would have to cost less than ${even_usd:,.4g} before annotating could catch up; how far is not known."
+            f"would have to cost {less} before annotating could catch up; how much is not known."
         )
         return BreakEven(budget_usd, factor, True, sentence)
     turns = "below" if factor < 1 else "above"

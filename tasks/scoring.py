@@ -30,12 +30,13 @@ PUBLISHED = {
     "stanceosaurus": Scoring("macro_f1", ("Irrelevant", "Supporting", "Refuting", "Discussing", "Querying")),
     "fever": Scoring("accuracy", ("REFUTES", "SUPPORTS")),
     "multipit_id": Scoring("accuracy", ("NO", "YES")),
-    "multipit_gen": Scoring("chrf_ibleu"),
+    "multipit_gen": Scoring("bert_ibleu"),
     "natural_questions": Scoring("token_f1"),
 }
 OTHERS = {
     "wlp_mini": Scoring("entity_f1", WLP_TYPES),
     "mini": Scoring("entity_f1", lexicon.TYPES),
+    "mini_pooled": Scoring("entity_f1", lexicon.TYPES),
     "mini_cls": Scoring("accuracy", vocabulary.LABEL_WORDS),
     **{f"{name}_mini": PUBLISHED[name] for name in ("fever", "multipit_id", "stanceosaurus")},
 }

@@ -129,7 +129,8 @@ class BertScore:
             by_length[next(length for length in self._lengths if length >= len(ids))].append(text)
         found = {}
         for length, texts in by_length.items():
-            rows = max(1, _BATCH_TOKENS // length)
+            # A power of two, so that few texts are few rows and the programs stay few.
+            rows = min(max(1, _BATCH_TOKENS // length), 1 << (len(texts) - 1).bit_length())
             for start in range(0, len(texts), rows):
                 batch = texts[start : start + rows]
                 table = np.zeros((rows, length), np.int32)

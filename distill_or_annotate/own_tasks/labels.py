@@ -11,7 +11,7 @@ from distill_or_annotate.metrics.classification import UnknownLabel, unknown_lab
 from distill_or_annotate.own_tasks.tables import TableError
 from distill_or_annotate.preprocess.rows import Row
 
-METRICS = ("accuracy", "macro_f1", "entity_f1", "token_f1", "chrf_ibleu")
+METRICS = ("accuracy", "macro_f1", "entity_f1", "token_f1", "bert_ibleu", "chrf_ibleu")
 CLASS_METRICS = ("accuracy", "macro_f1")
 # Above this many different labels, or this share of different ones, they are taken for free text.
 _MOST_CLASSES, _MOST_DISTINCT = 50, 0.2
@@ -20,7 +20,7 @@ _SHOWN = 5
 
 
 def check_metric(metric: str | None) -> None:
-    """Refuses a metric that there is not, or not yet.
+    """Refuses a metric that there is not.
 
     Args:
       metric: a metric's name; None leaves the choice to `choose_metric`.
@@ -30,11 +30,6 @@ def check_metric(metric: str | None) -> None:
     """
     if metric is None or metric in METRICS:
         return
-    if metric == "bert_ibleu":
-        raise TableError(
-            "metric: 'bert_ibleu' needs a BERT model, which this version has not. Fix: --metric chrf_ibleu, which "
-            "compares characters where BERT-iBLEU compares embeddings."
-        )
     near = difflib.get_close_matches(metric, METRICS, n=2)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise TableError(f"metric: received {metric!r}; {hint}allowed: {', '.join(METRICS)}.")

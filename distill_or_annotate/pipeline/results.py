@@ -89,6 +89,8 @@ def _rows(single: Scenario, cell: Cell, stages: Sequence[Stage], stages_dir: Pat
         "floor": found["floors"],
         "run_ids": [trained.name],
     }
+    if model := found.get("similarity_model"):
+        row["similarity_model"] = model
     if trained.kind == "select":
         row["search"] = json.loads((stages_dir / trained.name / SELECTION).read_text(encoding="utf-8"))
     if asked := _asked(trained, stages, stages_dir):

@@ -57,7 +57,7 @@ def test_the_same_table_gives_the_same_files(user_folder):
         (["--label-usd", "-1"], "label-usd: received -1; it must be above 0"),
         (["--label-usd", "nan"], "label-usd: received nan"),
         (["--text-col", "txt"], "no column 'txt' in its header; did you mean 'text'?"),
-        (["--metric", "bert_ibleu"], "--metric chrf_ibleu"),
+        (["--metric", "bert_ibeu"], "did you mean bert_ibleu"),
         (["--metric", "entity_f1"], "no label holds one"),
         (["--test", "odd.csv"], "'positiv' (6 rows, nearest 'positive')"),
         (["--unlabeled", "leaky.txt"], "40 of 200 sources are in validation or test"),

@@ -5,9 +5,9 @@ A raw row of the released `multipit_train_all.json` (JSON lines; the files say `
 Input:  `Rain has stopped play .` (in `multipit_gen_paper` `multipit_gen: Rain has stopped play .`)
 Target: `No more play today , it rains`. In the released test file each target is its source: there the metric compares
         with the source, and no reference is needed.
-Score:  BERT-iBLEU, which rewards likeness in meaning to the target (BERTScore F1 by the encoder that is chosen: MiniLM,
-        unless DOA_SIMILARITY_MODEL names another) and punishes sharing word sequences with the source: the source itself
-        as prediction scores 0 in fair mode. Numbers of different encoders are not comparable; the paper's is
+Score:  BERT-iBLEU, which rewards likeness in meaning to the target (BERTScore F1 by the chosen encoder: MiniLM unless
+        DOA_SIMILARITY_MODEL names another) and punishes sharing word sequences with the source: the source itself
+        scores 0 in fair mode. Numbers of different encoders are not comparable; the paper's is
         microsoft/deberta-xlarge-mnli (docs/evaluating.md).
 
 Sizes (Kang et al. 2023, Table 5): 49,673 train, 6,143 dev, 6,120 test, 179,000 unlabeled (MultiPIT-Auto); lengths 32/32

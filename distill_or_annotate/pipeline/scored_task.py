@@ -51,15 +51,14 @@ def find(name: str, module: str | None = None) -> ScoredTask:
     if found is not None:
         prefixes = tuple(f"{task}: " for task in scoring.PUBLISHED if name.startswith(task))
         return ScoredTask(name, found[0].metric, found[0].labels, found[1], prefixes)
-    if module is None:
-        # What begins like one of ours may be a variant that only the registry knows.
-        if not name.startswith(tuple(scoring.names())):
-            near = difflib.get_close_matches(name, scoring.names(), n=3)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
-            raise TaskNotFound(
-                f"--task: received {name!r}; {hint}ours: {', '.join(scoring.names())}, the paper's six also with "
-                "_paper or _pooled. A task of your own: --task-module MODULE."
-            )
+    # What begins like one of ours may be a variant that only the registry knows.
+    if module is None and not name.startswith(tuple(scoring.names())):
+        near = difflib.get_close_matches(name, scoring.names(), n=3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise TaskNotFound(
+            f"--task: received {name!r}; {hint}ours: {', '.join(scoring.names())}, the paper's six also with "
+            "_paper or _pooled. A task of your own: --task-module MODULE."
+        )
     spec = _registered(name, module)
     return ScoredTask(name, spec.metric, tuple(spec.labels), spec.mode, (spec.prefix,))
 

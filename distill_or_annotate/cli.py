@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return chosen.run(args)
     except KeyboardInterrupt:
-        hint = " The same command goes on where this one stopped." if name == "run" else ""
+        hint = " The same command goes on where this one stopped." if name in ("run", "annotate") else ""
         print(f"doa {name}: interrupted.{hint}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:

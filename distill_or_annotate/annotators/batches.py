@@ -124,21 +124,23 @@ class Batches:
             raise
         self._account.note("batch_asked", reserve=row["entry_id"], file_id=file["id"])
         try:
-            batch = self._once(
-                lambda client: client.batches.with_raw_response.create(
-                    input_file_id=file["id"],
-                    endpoint="/v1/chat/completions",
-                    completion_window="24h",
-                    metadata={_TOKEN: row["token"]},
-                )
-            )
-        except Failure as failure:
-            if failure.was_billed is False:
-                self._account.release(row["entry_id"], outcome=failure.outcome, detail=failure.text)
-                raise EndpointError(f"stopped: the batch was refused: {failure.text}") from None
+            batch = self._asked(lambda client: self._made(client, file["id"], row["token"]), unless_unknown=True)
+        except EndpointError:
+            self._account.release(row["entry_id"], outcome="refused")
+            raise
+        except Failure:
+            # Nobody knows whether it was made; making it again could pay twice.
             return self._sent_before(row, asked=True)
         self._account.note("batch", reserve=row["entry_id"], batch_id=batch["id"])
         return {**row, "batch_id": batch["id"]}
+
+    def _made(self, client: Any, file_id: str, token: str) -> Any:
+        return client.batches.with_raw_response.create(
+            input_file_id=file_id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            metadata={_TOKEN: token},
+        )
 
     def _request(self, item: Item) -> dict[str, Any]:
         limit = self._settings.limit(self._account.n_truncated[item.key])
@@ -254,14 +256,16 @@ class Batches:
                 lines += [value] if value and isinstance(value, dict) else []
         return lines, n_broken
 
-    def _asked(self, call: Callable[[Any], Any], raw: bool = False) -> Any:
-        """Asks something that costs nothing, as often as it takes."""
+    def _asked(self, call: Callable[[Any], Any], raw: bool = False, unless_unknown: bool = False) -> Any:
+        """Asks again and again; what must not be done twice raises its Failure where it may have been done."""
         for attempt in range(self._settings.n_attempts):
             try:
                 return self._once(call, raw)
             except Failure as failure:
+                if unless_unknown and failure.was_billed is None:
+                    raise
                 if failure.fatal or not failure.retry or attempt + 1 == self._settings.n_attempts:
-                    raise EndpointError(f"stopped: {failure.text} The same command goes on.") from None
+                    raise EndpointError(f"stopped: {failure.text} Fix: mend that; the same command goes on.") from None
                 time.sleep(max(self._settings.backoff_seconds * 2**attempt, failure.retry_after_seconds or 0.0))
         raise AssertionError("unreachable")
 

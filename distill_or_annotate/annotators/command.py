@@ -23,6 +23,8 @@ EXAMPLE = "doa annotate --task wlp --pool pool.jsonl --shots 32 --shot-pool 100 
 
 # As `doa run` ends at its cap: the same command with a higher one goes on.
 CAP_STATUS = 3
+# Prompts that are counted before a labelling; `--estimate` counts them all.
+_MOST_COUNTED = 1000
 # Enough for any label word; a sentence's entities with their types.
 _OUTPUT_TOKENS = {forms.CLASSES: 16, forms.ENTITIES: 512, forms.TEXT: 128}
 
@@ -131,7 +133,8 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         poll_seconds=args.poll_seconds,
     )
-    told = estimate(items.items_of(sources), prompter, prices, settings.output_tokens)
+    most_counted = None if args.estimate else _MOST_COUNTED
+    told = estimate(items.items_of(sources), prompter, prices, settings.output_tokens, most_counted)
     if args.estimate:
         print(json.dumps(dataclasses.asdict(told), indent=2) if args.json else _estimated(told, prices))
         return 0

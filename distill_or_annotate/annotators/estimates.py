@@ -42,7 +42,9 @@ class Estimate:
     dearest_usd: float
 
 
-def estimate(items: Sequence[Item], prompter: Prompter, prices: TokenPrices, output_tokens: int) -> Estimate:
+def estimate(
+    items: Sequence[Item], prompter: Prompter, prices: TokenPrices, output_tokens: int, most_counted: int | None = None
+) -> Estimate:
     """Counts the prompts of items, without sending any.
 
     Args:
@@ -50,7 +52,12 @@ def estimate(items: Sequence[Item], prompter: Prompter, prices: TokenPrices, out
       prompter: makes the prompts.
       prices: dollars of a token.
       output_tokens: the most tokens of an answer.
+      most_counted: above this many items, only so many are counted, evenly spaced, and the tokens scaled up; then all
+        fields are estimates. None counts each.
     """
+    if most_counted is not None and len(items) > most_counted:
+        chosen = [items[i * len(items) // most_counted] for i in range(most_counted)]
+        return _scaled(estimate(chosen, prompter, prices, output_tokens), len(items), prices)
     answers = [len(row["target"].encode()) for row in prompter.pool]
     per_answer = min(output_tokens, _tokens(max(answers)) if answers else output_tokens)
     sent = cached = most = 0
@@ -75,6 +82,14 @@ def estimate(items: Sequence[Item], prompter: Prompter, prices: TokenPrices, out
         most_usd=prices.worst_usd(most, most_out),
         dearest_usd=dearest_usd,
     )
+
+
+def _scaled(counted: Estimate, n_items: int, prices: TokenPrices) -> Estimate:
+    names = ("input_tokens", "cached_input_tokens", "output_tokens", "most_input_tokens", "most_output_tokens")
+    tokens = {name: round(getattr(counted, name) * n_items / counted.n_items) for name in names}
+    usd = prices.usd(Usage(*(tokens[name] for name in names[:3])))
+    most_usd = prices.worst_usd(tokens["most_input_tokens"], tokens["most_output_tokens"])
+    return Estimate(n_items=n_items, usd=usd, most_usd=most_usd, dearest_usd=counted.dearest_usd, **tokens)
 
 
 def _tokens(n_bytes: int) -> int:

@@ -55,6 +55,7 @@ class RehearsalServer:
         self.lock = threading.Lock()
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
+        self.batch_faults: list[str] = []
         self.n_requests = self.n_now = self.most_at_once = 0
         handler = type("_BoundHandler", (_Handler,), {"rehearsal": self})
         self._server = _Server(("127.0.0.1", port), handler)
@@ -178,7 +179,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"id": name, "object": "file", "bytes": len(content), "purpose": "batch"})
         elif path == "/v1/batches" and self.rehearsal.model.has_tier("batch"):
             asked = json.loads(content)
-            self._send(200, _shown(self.rehearsal.make_batch(asked["input_file_id"], asked.get("metadata") or {})))
+            fault = self.rehearsal.batch_faults.pop(0) if self.rehearsal.batch_faults else ""
+            if fault in ("", "dropped_billed"):
+                batch = _shown(self.rehearsal.make_batch(asked["input_file_id"], asked.get("metadata") or {}))
+            if fault:
+                self._send(_STATUS.get(fault, 502), _error(fault))
+            else:
+                self._send(200, batch)
         else:
             self._send(404, _error("not_found"))
 

@@ -7,6 +7,7 @@ import pytest
 from distill_or_annotate.annotators import labelling
 from distill_or_annotate.annotators.accounts import Account, AccountError
 from distill_or_annotate.annotators.batches import Batches
+from distill_or_annotate.annotators.endpoint import EndpointError
 
 # What a line of a batch can do wrong.
 FAULTS = {"rate_limited": 0.1, "server_error": 0.1, "truncated": 0.1, "malformed": 0.1, "no_usage": 0.1, "outside": 0.1}
@@ -146,3 +147,27 @@ def test_the_books_say_which_batch_was_made_for_what(serve, batch, rows):
     kept = _lines(labelling.ledger_path(summary.out))
     assert [row["status"] for row in kept[:4]] == ["header", "reserved", "batch_asked", "batch"]
     assert kept[1]["usd"] == pytest.approx(sum(kept[1]["item_usd"].values()))
+
+
+def test_a_batch_that_is_refused_for_the_moment_is_asked_for_again(serve, batch, rows):
+    server = serve(rows)
+    server.batch_faults += ["rate_limited", "rate_limited"]
+    summary = batch(server, rows[:5])
+    assert summary.n_labelled == 5 and len(server.batches) == 1 and summary.balance.unconfirmed_usd == 0
+
+
+def test_a_batch_that_was_made_though_the_reply_says_otherwise_is_not_made_twice(serve, batch, rows):
+    server = serve(rows)
+    server.batch_faults += ["dropped_billed"]
+    summary = batch(server, rows[:5])
+    assert summary.n_labelled == 5 and len(server.batches) == 1
+    assert summary.balance.settled_usd == pytest.approx(server.model.invoice_usd(), abs=1e-12)
+
+
+def test_a_batch_that_stays_refused_is_given_back(serve, batch, rows):
+    server = serve(rows)
+    server.batch_faults += ["rate_limited"] * 6
+    with pytest.raises(EndpointError, match="rate_limited"):
+        batch(server, rows[:5])
+    summary = batch(server, rows[:5])
+    assert summary.n_labelled == 5 and summary.balance.unconfirmed_usd == 0

@@ -95,7 +95,6 @@ def test_batches_cost_the_batch_tiers_price(words, serve, rows, capsys):
         (["--shots", "21"], "--shot-pool 20"),
         (["--pool", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--concurrency", "0"], "concurrency: received 0"),
-        (["--task", "wpl"], "wlp"),
         (["--invoice-usd", "3"], "--invoice-usd: received 3.0"),
     ],
 )

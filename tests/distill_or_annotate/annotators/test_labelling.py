@@ -1,8 +1,11 @@
 """A labelling over real HTTP: each item labelled once, every request reserved, nothing stored that is no label."""
 
 import json
+import uuid
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from distill_or_annotate.annotators import forms, labelling, prompts
 from distill_or_annotate.annotators.accounts import AccountError
@@ -55,6 +58,24 @@ def test_through_every_fault_each_item_ends_labelled_or_set_aside_and_the_books_
     assert {"rate_limited", "server_error", "dropped", "truncated", "malformed_reply", "outside"} <= outcomes
     assert summary.balance.unconfirmed_usd > 0
     _check_law(server, summary)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shares=st.lists(st.sampled_from(sorted(set(FAULTS) - {"timeout"})), max_size=6),
+    max_usd=st.floats(0.0005, 0.02),
+    seed=st.integers(0, 1000),
+    tier=st.sampled_from(["standard", "batch"]),
+)
+def test_the_books_hold_for_any_mix_of_faults_and_any_cap(serve, label, rows, tmp_path, shares, max_usd, seed, tier):
+    server = serve(rows, faults=dict.fromkeys(shares, 0.12), seed=seed)
+    out = tmp_path / f"{uuid.uuid4().hex}.jsonl"
+    for cap_usd in (max_usd, 2 * max_usd):
+        summary = label(server, rows[:12], max_usd=cap_usd, out=out, tier=tier, settings={"n_attempts": 4})
+        _check_law(server, summary, cap_usd)
+    sources = [line["source"] for line in _lines(out)]
+    assert len(sources) == len(set(sources)) == summary.n_labelled
+    assert summary.n_left == 0 or summary.stopped_at_cap
 
 
 def test_where_the_bill_of_each_request_is_known_the_books_are_the_invoice(serve, label, rows):
@@ -137,9 +158,9 @@ def test_what_was_set_aside_is_asked_for_again_on_request(serve, label, rows, tm
 
 
 def test_no_more_requests_than_allowed_are_under_way(serve, label, rows):
-    server = serve(rows, delay_seconds=0.02)
-    label(server, rows, settings={"concurrency": 3})
-    assert server.most_at_once == 3
+    server = serve(rows, delay_seconds=0.2)
+    label(server, rows[:9], settings={"concurrency": 3})
+    assert 2 <= server.most_at_once <= 3
 
 
 def test_too_many_items_in_vain_stop_the_labelling(serve, label, rows):

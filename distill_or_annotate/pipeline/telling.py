@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -111,4 +113,21 @@ def sharing(study: Study, outcome: Outcome) -> str:
     return (
         f"{len(outcome.shared)} of {len(study.stages)} stages were finished by other runs that share "
         f"{study.store.folder}: this study is charged for them, and they took no time here."
+    )
+
+
+def degenerate(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One paragraph on the models that learnt nothing; '' where there are none.
+
+    Args:
+      rows: those of results.jsonl.
+    """
+    flagged = [row for row in rows if (row.get("degenerate") or {}).get("flagged")]
+    if not flagged:
+        return ""
+    first = flagged[0]
+    reasons = "; ".join(first["degenerate"].get("reasons") or ["no reason given"])
+    return (
+        f"{len(flagged)} of {len(rows)} models are degenerate (†), the {first['strategy']} model at "
+        f"{first['n_labels']:,} labels for one: {reasons}. Their scores tell nothing of the strategies."
     )

@@ -75,12 +75,19 @@ def data_hashes(spec: TaskSpec) -> dict[str, str]:
 
     Args:
       spec: the task.
+
+    Raises:
+      SimilarityError: its metric compares meanings, and the encoder for that cannot be had: better said now than when
+        the models are trained.
     """
+    from distill_or_annotate.metrics.evaluation import Scorer
     from distill_or_annotate.preprocess.text import content_hash
 
+    similarity = Scorer(spec.metric, spec.labels, spec.mode).similarity()
     hashes = {
         f"{spec.name}/{split}": content_hash((f"{row['source']}\t{row['target']}" for row in spec.rows(split)), 64)
         for split in spec.available_splits()
     }
     settings = (spec.version, spec.prefix, spec.metric, spec.mode, spec.input_tokens, spec.target_tokens)
-    return hashes | {f"{spec.name} settings": content_hash((*settings, *spec.labels), 64)}
+    encoder = (similarity.name,) if similarity else ()
+    return hashes | {f"{spec.name} settings": content_hash((*settings, *spec.labels, *encoder), 64)}

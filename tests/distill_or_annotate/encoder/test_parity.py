@@ -1,4 +1,4 @@
-"""transformers' BERT and DistilBERT against ours on the same files: hidden states, pooler and label logits, within 1e-4.
+"""transformers' BERT and DistilBERT against ours on the same files: hidden states, pooler and label logits.
 
 Needs torch and transformers (`make test-parity`).
 """

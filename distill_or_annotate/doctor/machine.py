@@ -16,6 +16,7 @@ _OURS = {
     "DOA_CACHE_DIR": "folder for what can be made again",
     "DOA_T5_VOCAB": "a copy of T5's vocabulary",
     "DOA_WLP_VOCAB": "the vocabulary of wlp_mini",
+    "DOA_RELEASED_VOCAB": "the vocabulary of fever_mini, multipit_id_mini and stanceosaurus_mini",
     "DOA_SIMILARITY_MODEL": "the encoder of BERT-iBLEU",
     "DOA_STAGES_DIR": "folder of stages that runs share",
     "DOA_DEBUG": "1 shows where an error came from",

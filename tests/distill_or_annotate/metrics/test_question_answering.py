@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_or_annotate.metrics.evaluation import Scorer, evaluate
@@ -61,6 +61,7 @@ def test_no_common_word_scores_nothing(scorer, target, prediction):
     assert scorer.scores([target], [prediction])["token_f1"] == 0.0
 
 
+@settings(deadline=None)
 @given(EXAMPLES, st.randoms(use_true_random=False))
 def test_scores_are_bounded_and_know_no_order(examples, shuffle):
     targets, predictions = map(list, zip(*examples, strict=True))
@@ -71,6 +72,7 @@ def test_scores_are_bounded_and_know_no_order(examples, shuffle):
     assert FAIR.scores(*map(list, zip(*reordered, strict=True))) == pytest.approx(scores)
 
 
+@settings(deadline=None)
 @given(EXAMPLES, TEXTS)
 def test_another_accepted_answer_never_lowers_a_score(examples, answer):
     targets, predictions = map(list, zip(*examples, strict=True))
@@ -79,6 +81,7 @@ def test_another_accepted_answer_never_lowers_a_score(examples, answer):
     assert (before >= PAPER.counts(targets, predictions)).all()
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_f1_is_symmetric_and_whole_only_for_the_same_words(answer, prediction):
     score = answer_f1(answer, prediction)

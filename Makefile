@@ -44,7 +44,7 @@ test-benchmarks: install ## The benchmarks' own tests: each taken through its pa
 test-parity: install ## Network and converted checkpoints against transformers on torch's CPU build (an extra of several hundred MB).
 	VENV="$(VENV)" bash launch/install_parity.sh
 	$(BIN)/python -m pytest -m parity runtime/tests/test_parity.py tests/distill_or_annotate/interop/test_parity.py \
-	  tests/distill_or_annotate/losses/test_parity.py tests/docs/test_checkpoints.py
+	  tests/distill_or_annotate/encoder/test_parity.py tests/distill_or_annotate/losses/test_parity.py tests/docs/test_checkpoints.py
 
 test-browser: install ## The report loaded in headless Chromium (from Debian's packages, installed when missing).
 	bash launch/install_browser.sh

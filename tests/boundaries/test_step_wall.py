@@ -7,6 +7,10 @@ import sys
 import pytest
 
 _STEP = (
+    "distill_or_annotate.encoder.bert_score",
+    "distill_or_annotate.encoder.classifier",
+    "distill_or_annotate.encoder.label_words",
+    "distill_or_annotate.encoder.network",
     "distill_or_annotate.losses",
     "distill_or_annotate.losses.kl",
     "distill_or_annotate.model",

@@ -136,3 +136,47 @@ def test_the_packaged_minilm_agrees_on_sentences_through_both_tokenizers():
     ours = jax.jit(lambda p: encoder.apply({"params": p}, jnp.asarray(tokens)))(params["encoder"])
     for mine, their in zip(ours, found.hidden_states, strict=True):
         assert real_difference(mine, their, tokens) < _TOLERANCE
+
+
+def test_bert_score_is_that_of_transformers_hidden_states(tmp_path):
+    """The definition, computed in torch on transformers' own states and tokenizer, as the bert-score library does."""
+    torch, transformers = import_torch()
+    from distill_or_annotate.encoder import bert_score
+
+    folder = Path(folders.minilm())
+    references = [
+        ["Rain has stopped play.", "No more play today, it rains."],
+        ["Stocks fell sharply on Monday."],
+        ["The committee will meet again next week."],
+        ["Onions cure a cold, says @USER"],
+    ]
+    predictions = ["Play was stopped by rain!", "Shares dropped on Monday", "", "onions do not cure a cold HTTPURL"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.BertModel.from_pretrained(folder).eval()
+    flat = [text for answers in references for text in answers]
+    held = [set(tokenizer(text)["input_ids"]) for text in flat]
+
+    def states(text):
+        ids = tokenizer(text, return_tensors="pt")
+        with torch.no_grad():
+            hidden = model(**ids, output_hidden_states=True).hidden_states[5][0]
+        weights = [
+            np.log((len(flat) + 1) / (sum(token in one for one in held) + 1)) for token in ids["input_ids"][0].tolist()
+        ]
+        return torch.nn.functional.normalize(hidden, dim=-1), torch.tensor(weights)
+
+    def f1(prediction, reference):
+        (ours, our_weights), (other, other_weights) = states(prediction), states(reference)
+        if len(ours) <= 2:
+            return 0.0
+        cosines = ours @ other.T
+        precision = (cosines.max(1).values * our_weights).sum() / our_weights.sum()
+        recall = (cosines.max(0).values * other_weights).sum() / other_weights.sum()
+        return float(2 * precision * recall / (precision + recall))
+
+    expected = [
+        max(f1(text, answer) for answer in answers) for text, answers in zip(predictions, references, strict=True)
+    ]
+    found = bert_score.load().f1(predictions, references)
+    assert np.abs(found - expected).max() < _TOLERANCE
+    assert expected[2] == 0 and min(expected[0], expected[1]) > 0.3

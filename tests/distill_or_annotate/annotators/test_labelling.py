@@ -1,6 +1,8 @@
 """A labelling over real HTTP: each item labelled once, every request reserved, nothing stored that is no label."""
 
+import itertools
 import json
+import time
 import uuid
 
 import hypothesis.strategies as st
@@ -161,6 +163,39 @@ def test_no_more_requests_than_allowed_are_under_way(serve, label, rows):
     server = serve(rows, delay_seconds=0.2)
     label(server, rows[:9], settings={"concurrency": 3})
     assert 2 <= server.most_at_once <= 3
+
+
+def _watch(server, seen):
+    """Has a function see each request before the model answers it."""
+    answer = server.model.answer
+
+    def watched(body, tier="standard"):
+        seen(body)
+        return answer(body, tier)
+
+    server.model.answer = watched
+
+
+def test_every_request_finds_its_reserve_on_disk(serve, label, rows, tmp_path):
+    server, missing, n_asked = serve(rows, faults={"rate_limited": 0.2, "dropped": 0.1}), [], itertools.count(1)
+
+    def seen(body):
+        n_now = next(n_asked)
+        kept = (tmp_path / "labels.jsonl.ledger.jsonl").read_text(encoding="utf-8")
+        if kept.count('"status": "reserved"') < n_now:
+            missing.append(n_now)
+
+    _watch(server, seen)
+    assert label(server, rows[:30]).n_labelled == 30
+    assert missing == [] and next(n_asked) > 31
+
+
+def test_the_wait_that_a_server_asks_for_is_kept(serve, label, rows):
+    server, times = serve(rows, faults={"rate_limited": 1.0}, retry_after="0.3"), []
+    _watch(server, lambda body: times.append(time.monotonic()))
+    label(server, rows[:1], settings={"n_attempts": 4, "concurrency": 1})
+    assert len(times) == 4
+    assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(times))
 
 
 def test_too_many_items_in_vain_stop_the_labelling(serve, label, rows):

@@ -1,0 +1,130 @@
+"""What a purchase scores under one set of parameters: curves over labels and unlabeled examples, on the logit scale.
+
+With h(x; rate) = x^-rate, N in thousands and U in ten thousands:
+
+  annotate  logit s = annotate_ceiling - annotate_gap h(N; annotate_rate)          from N = annotate_onset on
+  teacher   logit s = teacher_ceiling - teacher_gap h(N; teacher_rate)              from N = teacher_onset on
+  distill   the teacher's, less distill_gap + pool_gap h(U; pool_rate) - label_tilt log10 N
+
+Below its onset a model has not begun to learn and scores the floor; the onset is smooth, a probability over log N. An
+inverse power law with a ceiling is the usual form of learning curves (Hestness et al. 2017; Rosenfeld et al. 2020).
+Rates and onsets are drawn; given them all else is linear, so that it can be solved for exactly (`posterior`).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from distill_or_annotate.planning.outcomes import Outcome
+
+# Drawn, as logarithms; then linear.
+DRAWN = ("annotate_rate", "teacher_rate", "pool_rate", "annotate_onset", "teacher_onset")
+LINEAR = (
+    "annotate_ceiling",
+    "annotate_gap",
+    "teacher_ceiling",
+    "teacher_gap",
+    "distill_gap",
+    "pool_gap",
+    "label_tilt",
+)
+# More labels, and a larger pool, never hurt on average.
+POSITIVE = ("annotate_gap", "teacher_gap", "pool_gap")
+# Rates beyond which curves are flat or steps.
+RATES = (0.08, 2.0)
+# How sharply learning sets in over log N.
+_SHARPNESS = 4.0
+# The smallest pool that the curve is asked about.
+_LEAST_POOL = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Purchases:
+    """What is asked about, as arrays.
+
+    Attributes:
+      strategies: [C] of annotate | distill | teacher.
+      n_labels: [C], at least 1.
+      n_unlabeled: [C]; 0 where nothing is distilled.
+    """
+
+    strategies: np.ndarray
+    n_labels: np.ndarray
+    n_unlabeled: np.ndarray
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> "Purchases":
+        """Returns the purchases behind some models.
+
+        Args:
+          outcomes: the models.
+        """
+        return cls(
+            np.array([each.strategy for each in outcomes], dtype=object),
+            np.array([each.n_labels for each in outcomes], dtype=float),
+            np.array([each.n_unlabeled for each in outcomes], dtype=float),
+        )
+
+    def __len__(self) -> int:
+        return len(self.n_labels)
+
+
+def logit(percent: np.ndarray) -> np.ndarray:
+    """Returns log odds.
+
+    Args:
+      percent: scores; what is nearer to 0 or 100 than 0.3 counts as that.
+    """
+    share = np.clip(np.asarray(percent, float) / 100, 0.003, 0.997)
+    return np.log(share / (1 - share))
+
+
+def percent(log_odds: np.ndarray) -> np.ndarray:
+    """Returns scores in percent.
+
+    Args:
+      log_odds: what `logit` gives.
+    """
+    return 100 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
+
+
+def features(purchases: Purchases, drawn: np.ndarray) -> np.ndarray:
+    """Returns what the linear parameters are multiplied with.
+
+    Args:
+      purchases: C of them.
+      drawn: [D, 5], logarithms of the drawn parameters.
+
+    Returns:
+      [D, C, 7].
+    """
+    rates = np.exp(drawn[:, :3])[:, :, None]
+    thousands = purchases.n_labels[None] / 1000
+    pool = np.maximum(purchases.n_unlabeled, _LEAST_POOL)[None] / 10_000
+    is_annotated = (purchases.strategies == "annotate").astype(float)
+    is_distilled = (purchases.strategies == "distill").astype(float)
+    is_taught = 1 - is_annotated
+    found = np.zeros((len(drawn), len(purchases), len(LINEAR)))
+    found[:, :, 0] = is_annotated
+    found[:, :, 1] = -is_annotated * thousands ** -rates[:, 0]
+    found[:, :, 2] = is_taught
+    found[:, :, 3] = -is_taught * thousands ** -rates[:, 1]
+    found[:, :, 4] = -is_distilled
+    found[:, :, 5] = -is_distilled * pool ** -rates[:, 2]
+    found[:, :, 6] = is_distilled * np.log10(thousands)
+    return found
+
+
+def learns(purchases: Purchases, drawn: np.ndarray) -> np.ndarray:
+    """Returns the probability that a model has begun to learn.
+
+    Args:
+      purchases: C of them.
+      drawn: [D, 5], logarithms of the drawn parameters.
+
+    Returns:
+      [D, C].
+    """
+    onset = np.where((purchases.strategies == "annotate")[None], drawn[:, 3:4], drawn[:, 4:5])
+    return 1 / (1 + np.exp(-_SHARPNESS * (np.log(purchases.n_labels)[None] - onset)))

@@ -1,0 +1,148 @@
+"""What a task's evidence says about its curves: importance-weighted draws.
+
+Rates and onsets are drawn from the prior. Given them the other parameters are Gaussian, prior and posterior, in closed
+form; a draw's weight is the evidence's likelihood with those integrated out, times the probability that the degenerate
+models had not begun to learn and the others had (a censored observation says no more).
+"""
+
+import dataclasses
+
+import numpy as np
+
+from distill_or_annotate.planning import curves
+from distill_or_annotate.planning.curves import DRAWN, LINEAR, POSITIVE, Purchases
+from distill_or_annotate.planning.outcomes import Evidence
+
+# What a second run with another seed differs by: on the logit scale, and in points where a row gives no error.
+RUN_NOISE_LOGIT = 0.08
+RUN_NOISE_POINTS = 1.0
+# The probability that a flag is wrong either way.
+_FLAG_ERROR = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian:
+    """A prior over all parameters, drawn (as logarithms) before linear.
+
+    Attributes:
+      mean: [12].
+      covariance: [12, 12].
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Equally likely parameters of a task's curves.
+
+    Attributes:
+      drawn: [D, 5], logarithms.
+      linear: [D, 7].
+      floor: score before learning, percent.
+      effective: how many independent draws they are worth.
+    """
+
+    drawn: np.ndarray
+    linear: np.ndarray
+    floor: float
+    effective: float
+
+    def parameters(self) -> np.ndarray:
+        """Returns drawn and linear parameters side by side, [D, 12]."""
+        return np.concatenate([self.drawn, self.linear], axis=1)
+
+    def scores(self, purchases: Purchases, rng: np.random.Generator, with_run_noise: bool = False) -> np.ndarray:
+        """Returns what purchases score under each draw.
+
+        Args:
+          purchases: C of them.
+          rng: draws which models begin to learn, and noise.
+          with_run_noise: whether each is one training run, not the mean over many.
+
+        Returns:
+          [D, C], percent.
+        """
+        log_odds = np.einsum("dcw,dw->dc", curves.features(purchases, self.drawn), self.linear)
+        if with_run_noise:
+            log_odds = log_odds + RUN_NOISE_LOGIT * rng.standard_normal(log_odds.shape)
+        found = curves.percent(log_odds)
+        if with_run_noise:
+            found = np.clip(found + RUN_NOISE_POINTS * rng.standard_normal(found.shape), 0, 100)
+        begun = rng.random(found.shape) < curves.learns(purchases, self.drawn)
+        return np.where(begun, np.maximum(found, self.floor), self.floor)
+
+
+def condition(evidence: Evidence, prior: Gaussian, n_draws: int = 4000, seed: int = 0) -> Draws:
+    """Returns the posterior of a task.
+
+    Args:
+      evidence: what is known of it; without outcomes the prior comes back.
+      prior: before it.
+      n_draws: draws that are weighted, and returned.
+      seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    drawn, mean, covariance = _from_prior(prior, n_draws, rng)
+    outcomes = evidence.outcomes
+    log_weight = np.zeros(n_draws)
+    if outcomes:
+        began = curves.learns(Purchases.of(outcomes), drawn)
+        flags = np.array([each.degenerate for each in outcomes])[None]
+        log_weight += np.log(np.where(flags, 1 - began, began) + _FLAG_ERROR).sum(1)
+    covariances = np.broadcast_to(covariance, (n_draws, *covariance.shape))
+    seen = [each for each in outcomes if not each.degenerate]
+    if seen:
+        found = curves.features(Purchases.of(seen), drawn)
+        scores = np.array([each.score for each in seen])
+        noise = np.diag(_variance(scores, [each.stderr for each in seen]))
+        gram = found @ covariance @ found.swapaxes(1, 2) + noise
+        gram += 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(len(seen))
+        residual = curves.logit(scores)[None] - np.einsum("dcw,dw->dc", found, mean)
+        root = np.linalg.cholesky(gram)
+        whitened = np.linalg.solve(root, residual[..., None])[..., 0]
+        log_weight -= 0.5 * (whitened**2).sum(1) + np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
+        gain = np.linalg.solve(gram, found @ covariance).swapaxes(1, 2)
+        mean = mean + np.einsum("dwc,dc->dw", gain, residual)
+        covariances = covariance[None] - gain @ found @ covariance
+    linear = mean + _noise(covariances, rng)
+    wrong = (linear[:, [LINEAR.index(name) for name in POSITIVE]] < 0).any(1)
+    log_weight = np.where(wrong, -np.inf, log_weight)
+    if np.isneginf(log_weight).all():
+        log_weight = np.zeros(n_draws)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    kept = _systematic(weight, n_draws, rng)
+    return Draws(drawn[kept], linear[kept], evidence.floor, float(1 / (weight**2).sum()))
+
+
+def _from_prior(prior: Gaussian, n_draws: int, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Drawn parameters [D, 5], and mean [D, 7] and covariance [7, 7] of the linear ones given them."""
+    cut = len(DRAWN)
+    among, across, within = prior.covariance[:cut, :cut], prior.covariance[cut:, :cut], prior.covariance[cut:, cut:]
+    drawn = rng.multivariate_normal(prior.mean[:cut], among, size=n_draws)
+    drawn[:, :3] = np.clip(drawn[:, :3], *np.log(curves.RATES))
+    slope = across @ np.linalg.inv(among)
+    mean = prior.mean[cut:] + (drawn - prior.mean[:cut]) @ slope.T
+    covariance = within - slope @ across.T
+    return drawn, mean, (covariance + covariance.T) / 2 + 1e-6 * np.eye(len(LINEAR))
+
+
+def _variance(scores: np.ndarray, stderrs) -> np.ndarray:
+    """Noise of scores on the logit scale: a run's, and that of its test set."""
+    points = np.array([RUN_NOISE_POINTS if stderr is None else max(stderr, RUN_NOISE_POINTS) for stderr in stderrs])
+    share = np.clip(scores / 100, 0.003, 0.997)
+    return RUN_NOISE_LOGIT**2 + (points / 100 / (share * (1 - share))) ** 2
+
+
+def _noise(covariances: np.ndarray, rng) -> np.ndarray:
+    even = (covariances + covariances.swapaxes(1, 2)) / 2 + 1e-7 * np.eye(len(LINEAR))
+    root = np.linalg.cholesky(even)
+    return np.einsum("dij,dj->di", root, rng.standard_normal(even.shape[:2]))
+
+
+def _systematic(weight: np.ndarray, count: int, rng) -> np.ndarray:
+    """Positions of equally likely draws, each taken about as often as it weighs."""
+    places = (rng.random() + np.arange(count)) / count
+    return np.minimum(np.searchsorted(np.cumsum(weight), places), len(weight) - 1)

@@ -135,14 +135,14 @@ class BertScoreLibrary:
           predictions: predictions, [n].
           references: the texts that each may resemble, [n], each at least one; the best counts.
         Returns:
-          [n] float64, idf taken from all references given.
+          [n] float64, idf taken from all references given; 0 where the library has no number, since nothing weighs.
         """
         with warnings.catch_warnings():
             # It warns when weights are replaced by those of other references.
             warnings.simplefilter("ignore")
             self._scorer.compute_idf([text for texts in references for text in texts])
         found = self._scorer.score(list(predictions), [list(texts) for texts in references])
-        return np.asarray(found[2], dtype=np.float64)
+        return np.nan_to_num(np.asarray(found[2], dtype=np.float64), nan=0.0)
 
 
 register(REFERENCE, BertScoreLibrary)

@@ -125,11 +125,11 @@ def test_the_reference_encoder_is_called_as_the_reference_calls_it(monkeypatch):
 
         def score(self, cands, refs):
             told["scored"] = (cands, refs)
-            return tuple(np.array(values, np.float32) for values in ([0.1, 0.2], [0.3, 0.4], [0.5, 0.6]))
+            return tuple(np.array(values, np.float32) for values in ([0.1, np.nan], [0.3, np.nan], [0.5, np.nan]))
 
     monkeypatch.setitem(sys.modules, "bert_score", types.SimpleNamespace(BERTScorer=BERTScorer))
     found = similarity.get(similarity.REFERENCE)
-    assert found.f1(("a", "b"), [("x", "y"), ("z",)]) == pytest.approx([0.5, 0.6])
+    assert found.f1(("a", "b"), [("x", "y"), ("z",)]) == pytest.approx([0.5, 0.0])
     assert told["made"] == ("microsoft/deberta-xlarge-mnli", 40, True, False)
     assert told["idf"] == ["x", "y", "z"] and told["scored"] == (["a", "b"], [["x", "y"], ["z"]])
     assert found.name == "microsoft/deberta-xlarge-mnli layer 40"

@@ -26,6 +26,7 @@ _COMMANDS = {
         "distill_or_annotate.pipeline.show_command", "explain a scenario: cells, costs, what a result would mean"
     ),
     "report": _Command("distill_or_annotate.reports.command", "rebuild the report of a run from its files"),
+    "plan": _Command("distill_or_annotate.planning.command", "what a budget should buy, how surely, what to try first"),
     "cost": _Command("distill_or_annotate.costs.command", "what additional dollars buy under each strategy"),
     "prices": _Command("distill_or_annotate.prices.command", "the prices at hand, how old, and where they come from"),
     "paper costs": _Command(

@@ -70,7 +70,9 @@ class Draws:
         found = curves.percent(log_odds)
         if with_run_noise:
             found = np.clip(found + RUN_NOISE_POINTS * rng.standard_normal(found.shape), 0, 100)
-        begun = rng.random(found.shape) < curves.learns(purchases, self.drawn)
+        # One throw of the dice per draw and kind of model: who has begun on 100 labels has begun on 1,000 too.
+        luck = rng.random((len(self.drawn), 2))[:, (purchases.strategies != "annotate").astype(int)]
+        begun = luck < curves.learns(purchases, self.drawn)
         return np.where(begun, np.maximum(found, self.floor), self.floor)
 
 

@@ -1,0 +1,101 @@
+"""A plan on a terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from distill_or_annotate.planning.advice import CLOSE_POINTS, Advice, Judged, Pilot
+from distill_or_annotate.planning.options import Wish, why_not
+from distill_or_annotate.planning.outcomes import Evidence
+from distill_or_annotate.planning.prices import PlanPrices
+
+
+def print_plan(
+    advice: Advice, evidence: Evidence, wish: Wish, prices: PlanPrices, assumed: Sequence[str], console: Any = None
+) -> None:
+    """Prints a plan: what to buy, its lines, how surely, the frontier, break-evens, pilots, assumptions.
+
+    Args:
+      advice: the recommendation.
+      evidence: what it rests on.
+      wish: budget and what is there.
+      prices: of the task.
+      assumed: one sentence each.
+      console: a rich console; None makes one.
+    """
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    known = len(evidence.outcomes)
+    console.print(f"[bold]{evidence.task}: what ${wish.budget_usd:,.2f} should buy[/bold]")
+    console.print(f"Known: {known} models of this task." if known else "Known: nothing of this task; the prior alone.")
+    for sentence in recommendation(advice):
+        console.print(sentence)
+    _print_lines(advice.best, console)
+    _print_frontier(advice.frontier, console)
+    reason = why_not(wish, prices)
+    _print_list("Not possible", [reason] if reason else [], console)
+    _print_list("What would change it", advice.break_evens, console)
+    _print_list("What to try first", [pilot_text(pilot) for pilot in advice.pilots], console)
+    _print_list("Assumed", assumed, console)
+
+
+def recommendation(advice: Advice) -> list[str]:
+    """Returns the recommendation in sentences; where it is not sure enough, the pilot comes first.
+
+    Args:
+      advice: the recommendation.
+    """
+    best = advice.best
+    said = [
+        f"Buy {best.option.name}: about {best.expected:.1f}, in 8 of 10 cases {best.low:.1f} to {best.high:.1f}. "
+        f"{best.chance:.0%} likely to be within {CLOSE_POINTS:g} point of the best that these dollars buy."
+    ]
+    if not advice.is_sure and advice.pilots and advice.pilots[0].gain_points > 0.05:
+        said = [f"The evidence is thin: try a pilot first. {pilot_text(advice.pilots[0])}", f"As it stands: {said[0]}"]
+    if advice.runner_up:
+        said.append(f"Runner-up: {advice.runner_up.option.name}, about {advice.runner_up.expected:.1f}.")
+    return said
+
+
+def pilot_text(pilot: Pilot) -> str:
+    """Returns a pilot in a sentence.
+
+    Args:
+      pilot: the pilot.
+    """
+    model = {"annotate": "the student", "teacher": "the teacher", "distill": "a distilled student"}
+    pool = f" and {pilot.outcome.n_unlabeled:,} unlabeled" if pilot.outcome.n_unlabeled else ""
+    what = f"{model[pilot.outcome.strategy]} on {pilot.outcome.n_labels:,} labels{pool}"
+    return f"${pilot.usd:,.2f} for {what}: knowing it is worth {pilot.gain_points:.1f} points on average."
+
+
+def _print_lines(best: Judged, console: Any) -> None:
+    from rich.table import Table
+
+    option = best.option
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_row("labels", f"${option.label_usd:,.2f}")
+    if option.n_unlabeled:
+        table.add_row("fine-tuning the teacher", f"${option.finetune_usd:,.2f}")
+        table.add_row(f"distilling {option.n_unlabeled:,}", f"${option.distill_usd:,.2f}")
+    table.add_row("[bold]all[/bold]", f"[bold]${option.total_usd:,.2f}[/bold]")
+    console.print(table)
+
+
+def _print_frontier(frontier: Sequence[Judged], console: Any) -> None:
+    from rich.table import Table
+
+    table = Table(title="The best of smaller budgets", title_justify="left")
+    for head in ("dollars", "buy", "score", "8 of 10"):
+        table.add_column(head, justify="left" if head == "buy" else "right")
+    for each in frontier:
+        band = f"{each.low:.0f} to {each.high:.0f}"
+        table.add_row(f"${each.option.total_usd:,.2f}", each.option.name, f"{each.expected:.1f}", band)
+    console.print(table)
+
+
+def _print_list(title: str, sentences: Sequence[str], console: Any) -> None:
+    if sentences:
+        console.print(f"[bold]{title}[/bold]")
+    for sentence in sentences:
+        console.print(f"- {sentence}")

@@ -167,9 +167,8 @@ class Scorer:
           Name to predictions, [n] each.
         """
         systems = floors.trivial_floors(rows, train_rows, self.label_words())
-        if self._metric.learner and train_rows:
-            name, predict = self._metric.learner
-            systems[name] = predict(rows, train_rows, self.labels)
+        if train_rows:
+            systems |= {name: learn(rows, train_rows, self.labels) for name, learn in self._metric.learners.items()}
         return systems
 
 

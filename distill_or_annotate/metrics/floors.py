@@ -48,7 +48,9 @@ def lookup_floor(rows: Sequence[Row], train_rows: Sequence[Row], types: Sequence
     return [tagger.tag(row["source"]) for row in rows]
 
 
-def tfidf_floor(rows: Sequence[Row], train_rows: Sequence[Row], labels: Sequence[str]) -> list[str]:
+def tfidf_floor(
+    rows: Sequence[Row], train_rows: Sequence[Row], labels: Sequence[str], class_weight: str | None = None
+) -> list[str]:
     """Returns the predictions of a logistic regression on TF-IDF of words and pairs of words.
 
     Nothing is tuned: scikit-learn's defaults, but for pairs of words and damped counts. Training targets that are no
@@ -58,6 +60,7 @@ def tfidf_floor(rows: Sequence[Row], train_rows: Sequence[Row], labels: Sequence
       rows: evaluation rows.
       train_rows: the labels bought.
       labels: the label words.
+      class_weight: `balanced` makes the rows of each class weigh as much as those of any other; None each row alike.
     Returns:
       Predictions, [n].
     """
@@ -77,5 +80,5 @@ def tfidf_floor(rows: Sequence[Row], train_rows: Sequence[Row], labels: Sequence
         return [targets[0]] * len(rows)
     # Every mark and single letter is a word too, so that no text is without one.
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]")
-    model = LogisticRegression(max_iter=1000).fit(vectorizer.fit_transform(sources), targets)
+    model = LogisticRegression(max_iter=1000, class_weight=class_weight).fit(vectorizer.fit_transform(sources), targets)
     return [str(label) for label in model.predict(vectorizer.transform([row["source"] for row in rows]))]

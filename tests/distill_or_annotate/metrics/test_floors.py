@@ -45,3 +45,12 @@ def test_one_class_and_no_class_are_answered_without_learning():
 def test_texts_of_marks_and_single_letters_are_no_error():
     train = [{"source": "!", "target": "YES"}, {"source": "a", "target": "NO"}]
     assert floors.tfidf_floor([{"source": "! !"}, {"source": "a"}], train, LABELS) == ["YES", "NO"]
+
+
+def test_macro_f1_has_a_floor_that_answers_with_rare_classes():
+    draw = random.Random(2)
+    words = [draw.choice(["rain", "play", "today"]) for _ in range(120)]
+    rows = [{"source": f"{word} it", "target": "YES" if i % 12 == 0 else "NO"} for i, word in enumerate(words)]
+    found = Scorer("macro_f1", LABELS).floors(rows, rows)
+    assert set(found["tfidf_logistic"]) == {"NO"} and set(found["tfidf_balanced"]) == {"NO", "YES"}
+    assert "tfidf_balanced" not in Scorer("accuracy", LABELS).floors(rows, rows)

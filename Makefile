@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 
-.PHONY: help install quickstart test lint tests test-benchmarks test-parity test-browser format bench-mini pretrain-mini pretrain-wlp task-smoke wheel-check clean
+.PHONY: help install quickstart test lint tests test-benchmarks test-parity test-browser format bench-mini pretrain-mini pretrain-wlp pretrain-released task-smoke wheel-check clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ pretrain-mini: install ## Pre-train the two shipped mini models again (about an 
 
 pretrain-wlp: install ## Pre-train mini models on WLP text (needs DOA_DATA_DIR).
 	bash launch/pretrain_wlp.sh
+
+pretrain-released: install ## Pre-train a mini student on the text of three released tasks (needs DOA_DATA_DIR).
+	bash launch/pretrain_released.sh
 
 task-smoke: install ## Three steps of a tiny model on each of the six tasks (needs DOA_DATA_DIR; about five minutes).
 	bash launch/task_smoke.sh

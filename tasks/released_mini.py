@@ -17,6 +17,7 @@ Change log: 1 first version.
 
 import functools
 import os
+import pathlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -130,7 +131,9 @@ def _rows(task: str) -> Callable[[str], list[rows_lib.Row]]:
 @functools.lru_cache(maxsize=6)
 def _splits(task: str, folder: str) -> dict[str, list[rows_lib.Row]]:
     prefix = rows_lib.RELEASED_PREFIXES[task]
-    present = [split for split in ("train", "validation", "test") if rows_lib.find_files(folder, prefix, split)]
+    present = [
+        split for split in ("train", "validation", "test") if rows_lib.find_files(pathlib.Path(folder), prefix, split)
+    ]
     # Where there is none, the reader says which files are missing.
     rows = [row for split in present or ["test"] for row in rows_lib.read_split(prefix, split)]
     return split_rows(task, rows)

@@ -19,13 +19,17 @@ from distill_or_annotate.scenarios.cells import LLM
 from distill_or_annotate.scenarios.expected import published_scores
 
 # What the forms serve; a user's own forms are run, but not listed.
-FORMS = {"xxl": paper.task_names(), "mini": ("mini", "wlp")}
+FORMS = {"xxl": paper.task_names(), "mini": ("mini", "wlp", "fever", "stanceosaurus")}
 _SHOWN_TASKS = {"xxl": ("wlp",), "mini": ("mini", "wlp")}
 # Seconds of a stage with mini models on two cores (docs/results.md); they vary by half with the machine and its load.
 _MINI_SECONDS = {"finetune": 70, "capture": 30, "annotate": 30, "distill": 45, "evaluate": 3, "select": 8}
 _MINI_SECONDS |= {"llm_annotate": 30, "human_llm_annotate": 30, "general_distill": 60}
+# Tables for tasks of label words alone; the first is the one that is listed.
+_SERVES = {"table10": ("fever", "stanceosaurus")}
 # `make bench-mini` runs these over several data seeds.
 _BENCHMARK, _BENCHMARKED = "bench_mini.json", ("quickstart", "quickstart_cls")
+# Guesses for the packaged encoder (22M parameters), which nobody has timed in a whole study yet.
+_ENCODER_SECONDS = {"finetune": 300, "capture": 240, "annotate": 120, "distill": 240, "general_distill": 300}
 _HEADER = re.compile(r"(?:#.*\n)+")
 _ENTRY = re.compile(r"^(Question|A result means|Command|Forms|Expected|Needs): ", re.MULTILINE)
 
@@ -74,9 +78,10 @@ class Listed:
 
     def device_hours(self) -> tuple[float, str]:
         """Returns hours of device time and what they are hours of."""
-        if all(model.startswith("mini_") for model in self.scenario.values("teacher")):
-            seconds = sum(_MINI_SECONDS.get(stage.kind, 0) for stage in self.stages)
-            return round(seconds / 3600, 2), "hours of two CPU cores, from earlier runs"
+        if all(model.startswith("mini") for model in self.scenario.values("teacher")):
+            seconds = sum(_seconds(stage) for stage in self.stages)
+            guessed = any(stage.model.startswith("minilm") for stage in self.stages)
+            return round(seconds / 3600, 2), f"hours of two CPU cores, {'a guess' if guessed else 'from earlier runs'}"
         return round(self.usd_by_kind()["device"] / self.book.gpu_hour().usd, 1), "A40 GPU-hours, from the prices"
 
     def published(self) -> list[dict[str, Any]]:
@@ -161,7 +166,12 @@ def entries(form: str | None = None, task: str | None = None) -> Iterator[Listed
         raise ValueError(f"--task: received {task!r}; allowed: {', '.join(allowed)}.")
     folder = gin_files.home() / "gin" / "experiments"
     for path in sorted((folder / "paper").glob("*.gin"), key=_number):
-        for name, served in pairs:
+        serves = _SERVES.get(path.stem)
+        if serves and task is None:
+            own = [(name, serves[0]) for name in dict.fromkeys(name for name, _ in pairs)]
+        else:
+            own = [(name, served) for name, served in pairs if serves is None or served in serves]
+        for name, served in own:
             yield listed(path.stem, {"FORM": name, "TASK": served})
     if task is None:
         for path in sorted(folder.glob("*.gin")):
@@ -226,7 +236,7 @@ def data_of(entry: Listed) -> tuple[list[str], list[str]]:
       Both as phrases.
     """
     scenario = entry.scenario
-    if scenario.task in ("mini", "mini_cls"):
+    if scenario.task in ("mini", "mini_cls", "mini_pooled"):
         return [], []
     needs: dict[str, bool] = {}
     official = scenario.task.removesuffix("_mini")
@@ -236,6 +246,10 @@ def data_of(entry: Listed) -> tuple[list[str], list[str]]:
         cache = Path(os.environ.get("DOA_CACHE_DIR") or Path.home() / ".cache" / "distill_or_annotate")
         files = [cache / "pretrained" / "wlp" / f"{model}.safetensors" for model in ("mini_teacher", "mini_student")]
         needs["mini models of WLP text (make pretrain-wlp)"] = all(path.is_file() for path in files)
+    elif scenario.task.endswith("_mini"):
+        cache = Path(os.environ.get("DOA_CACHE_DIR") or Path.home() / ".cache" / "distill_or_annotate")
+        here = (cache / "pretrained" / "released" / "mini_student.safetensors").is_file()
+        needs["mini_student of the released text (make pretrain-released)"] = here
     for model in (*scenario.values("teacher"), *scenario.values("student")):
         if model.startswith("t5_1_1_"):
             needs[f"checkpoints/{model}"] = gin_files.find_folder(f"checkpoints/{model}") is not None
@@ -244,6 +258,8 @@ def data_of(entry: Listed) -> tuple[list[str], list[str]]:
 
 def _splits(scenario: Scenario, task: str) -> dict[str, bool]:
     """The parts of a task's data that a study reads, and whether they lie in DOA_DATA_DIR."""
+    if scenario.task.endswith("_mini") and scenario.task != "wlp_mini":
+        return {f"labelled rows of {task} (DOA_DATA_DIR)": _has_any_labels(task)}
     wanted = ["train"]
     if scenario.task == task:  # the mini study splits one part itself
         wanted.append("test" if paper.task(task)["test"]["value"] else "validation")
@@ -255,6 +271,21 @@ def _splits(scenario: Scenario, task: str) -> dict[str, bool]:
     except (OSError, ValueError):
         here = set()
     return {f"{task} {split} (DOA_DATA_DIR)": split in here for split in wanted}
+
+
+def _has_any_labels(task: str) -> bool:
+    """Whether any labelled part of a released task is here: the mini study splits what there is."""
+    try:
+        folder = rows.data_dir()
+    except OSError:
+        return False
+    prefix = rows.RELEASED_PREFIXES[task]
+    return any(rows.find_files(folder, prefix, split) for split in ("train", "validation", "test"))
+
+
+def _seconds(stage: Stage) -> float:
+    by_model = _ENCODER_SECONDS if stage.model.startswith("minilm") else _MINI_SECONDS
+    return by_model.get(stage.kind, 0)
 
 
 def _spelt(form: str, task: str, overrides: Sequence[str]) -> list[str]:

@@ -103,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
         from distill_or_annotate.pipeline import single_stage
 
         stage = single_stage.find(study, args.stage)  # before the heavy imports: a wrong name is said at once
-    from distill_or_annotate.pipeline import locks, preparing
+    from distill_or_annotate.pipeline import gates, locks, preparing
 
     preparing.prepare_environment()
     # Heavy imports from here on; a person who waits should know for what.
@@ -114,7 +114,13 @@ def _run(args: argparse.Namespace) -> int:
     from distill_or_annotate.pipeline import study as study_module
 
     import_quietly("tensorflow", "seqio")
-    hashes = preparing.data_hashes(study_module.import_task(scenario))
+    spec = study_module.import_task(scenario)
+    try:
+        gates.check_encoders(scenario, spec.labels, spec.metric)
+    except gates.GateError as error:
+        _say(console, str(error))
+        return 1
+    hashes = preparing.data_hashes(spec)
     if args.stage:
         preparing.claim(study.run_dir, scenario.as_dict(), hashes)
         study.store.claim(hashes)
@@ -207,7 +213,7 @@ def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, conso
         content["assumptions"] += told
         manifest.write_json(study.run_dir / "manifest.json", content)
     reports.build(study.run_dir)
-    reports.print_blocks(reports.blocks_of(reports.read_run(study.run_dir)), console)
+    reports.print_run(study.run_dir, console)
     if said := telling.degenerate(reports.read_run(study.run_dir).results):
         _say(console, said)
     return _status(study, outcome, failures, _again(args), console)

@@ -67,6 +67,25 @@ def _check_pair(teacher: Stage, student: Stage, stages_dir: Path) -> None:
         )
 
 
+def check_encoders(scenario: Scenario, labels: Sequence[str], metric: str) -> None:
+    """Refuse an encoder for a task that does not choose one of a few label words.
+
+    Args:
+      scenario: the study.
+      labels: the task's label words; entity types are none.
+      metric: the task's metric.
+
+    Raises:
+      GateError: it has an encoder and no label words.
+    """
+    if "general_distill" in scenario.strategies and (not labels or metric == "entity_f1"):
+        others = tuple(name for name in scenario.strategies if name != "general_distill")
+        raise GateError(
+            f"general_distill trains an encoder that chooses a label word, and task {scenario.task!r} ({metric}) has "
+            f'none. Fix: a task such as fever, or --set "strategies={others!r}".'
+        )
+
+
 def check_teacher(capture: Stage, scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> None:
     """Score the teacher of a capture on dev against the floors and the student on the same labels; once, then kept.
 

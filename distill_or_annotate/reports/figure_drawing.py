@@ -69,14 +69,15 @@ def _drawn(figure: FigureData, theme: Theme, form: str, metadata: dict) -> bytes
 def _looks(series: Sequence[Series], theme: Theme) -> list[tuple[str, str]]:
     """A colour by strategy, and a marker of its own for each series."""
     seen: dict[str, int] = {}
+    # The other systems share a colour, so they begin with markers of their own.
+    firsts = {"annotate": 0, "distill": 1}
     looks = []
     for each in series:
         number = seen.get(each.strategy, 0)
         seen[each.strategy] = number + 1
-        marker = (
-            "*" if each.strategy == "teacher" else _MARKERS[(number + (each.strategy == "distill")) % len(_MARKERS)]
-        )
-        looks.append((getattr(theme, each.strategy), marker))
+        first = firsts.setdefault(each.strategy, len(firsts))
+        marker = "*" if each.strategy == "teacher" else _MARKERS[(number + first) % len(_MARKERS)]
+        looks.append((getattr(theme, each.strategy, theme.other), marker))
     return looks
 
 

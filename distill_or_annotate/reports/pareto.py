@@ -22,10 +22,15 @@ class Theme:
     annotate: str
     distill: str
     teacher: str
+    other: str
 
 
-LIGHT = Theme("#ffffff", "#1d232b", "#6b7480", "#e3e7eb", "#f3f5f7", "#aab2bb", "#c8501e", "#0b6fa8", "#3c4652")
-DARK = Theme("#14181d", "#e8ebef", "#98a2ae", "#2a323a", "#1b2128", "#566270", "#ff9a5c", "#5cb8f0", "#c9d1da")
+LIGHT = Theme(
+    "#ffffff", "#1d232b", "#6b7480", "#e3e7eb", "#f3f5f7", "#aab2bb", "#c8501e", "#0b6fa8", "#3c4652", "#2f7d4f"
+)
+DARK = Theme(
+    "#14181d", "#e8ebef", "#98a2ae", "#2a323a", "#1b2128", "#566270", "#ff9a5c", "#5cb8f0", "#c9d1da", "#7fd6a0"
+)
 _MARKERS = {"annotate": "o", "distill": "s"}
 _LABELS = {"annotate": "Annotate", "distill": "Distill"}
 

@@ -5,7 +5,10 @@ import dataclasses
 import pytest
 
 from distill_or_annotate.reports.assembled import assembled
+from distill_or_annotate.reports.figure_data import run_figures
+from distill_or_annotate.reports.figure_drawing import png_of
 from distill_or_annotate.reports.inputs import ReportError, read_run
+from distill_or_annotate.reports.pareto import LIGHT
 from distill_or_annotate.reports.text import report_markdown
 
 
@@ -23,7 +26,7 @@ def with_others(rows, result_cells, write_run):
         {**like, **cell.as_dict(), "score": score, "degenerate": sound, "run_ids": [cell.strategy]}
         for cell, score in zip(others, (55.5, 99.1), strict=True)
     ]
-    return write_run([*rows, *made])
+    return write_run([*rows, *made], name="with_others")
 
 
 def test_a_run_of_the_two_alone_has_no_such_table(run_folder):
@@ -45,6 +48,14 @@ def test_all_models_stand_in_one_table_by_their_dollars(with_others):
 def test_the_answer_of_the_two_strategies_is_what_it_was_without_them(with_others, run_folder):
     with_them, without = (assembled(read_run(folder)).studies[0] for folder in (with_others, run_folder))
     assert with_them.answer == without.answer and with_them.block.rows == without.block.rows
+
+
+def test_figure_6_and_7_draw_them_beside_the_two(with_others):
+    blocks = assembled(read_run(with_others)).studies
+    (figure,) = run_figures("figure6_mini_mini", [study.block for study in blocks])
+    labels = [series.label for panel in figure.panels for series in panel.series]
+    assert any(label.startswith("Language model's labels +$") for label in labels)
+    assert png_of(figure, LIGHT).startswith(b"\x89PNG")
 
 
 def test_a_strategy_that_nobody_knows_is_refused(rows, write_run):

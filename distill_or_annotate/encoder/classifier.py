@@ -78,7 +78,13 @@ class EncoderClassifier(models.BaseTransformerModel):
         from distill_or_annotate.capture import labels
 
         eos_id = getattr(self.output_vocabulary, "eos_id", None) or 1
-        return labels.LabelTrie.from_words(self.labels, self.output_vocabulary.encode, eos_id).pieces_KxT
+        found = labels.LabelTrie.from_words(self.labels, self.output_vocabulary.encode, eos_id).pieces_KxT
+        if found.max() >= self.module.config.vocab_size:
+            raise EncoderError(
+                f"VOCAB_SIZE is {self.module.config.vocab_size}, but the label words reach piece {found.max()} of "
+                "their vocabulary. Fix: at least the vocabulary's size."
+            )
+        return found
 
     def label_logits(self, params: Any, batch: Batch, dropout_rng: jax.Array | None = None) -> jax.Array:
         """Returns logits [B, K] of `batch` under `params`; dropout is on only with a `dropout_rng`."""

@@ -76,7 +76,16 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxE: jax.Array, real_BxL: jax.Array, enable_dropout: bool) -> jax.Array:
-        """Attends to real tokens only; dropout needs a key named `dropout`."""
+        """Attends to real tokens only.
+
+        Args:
+          x_BxLxE: hidden states.
+          real_BxL: where a token is real.
+          enable_dropout: needs a key named `dropout`.
+
+        Returns:
+          [B, L, E].
+        """
         cfg = self.config
         batch, length, width = x_BxLxE.shape
         heads = (batch, length, cfg.num_heads, width // cfg.num_heads)
@@ -103,7 +112,16 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxE: jax.Array, real_BxL: jax.Array, enable_dropout: bool) -> jax.Array:
-        """Returns the layer's output [B, L, E]."""
+        """Runs the layer.
+
+        Args:
+          x_BxLxE: hidden states.
+          real_BxL: where a token is real.
+          enable_dropout: needs a key named `dropout`.
+
+        Returns:
+          [B, L, E].
+        """
         cfg = self.config
 
         def dropped(x: jax.Array) -> jax.Array:
@@ -141,15 +159,13 @@ class Encoder(nn.Module):
         """
         cfg = self.config
         init = nn.initializers.normal(0.02)
-        shapes = {
-            "word_embedding": (cfg.n_pieces, ("vocab", "embed")),
-            "position_embedding": (cfg.n_positions, ("abspos_buckets", "embed")),
-        }
+        rows = {"word_embedding": cfg.n_pieces, "position_embedding": cfg.n_positions}
         if cfg.n_segments:
-            shapes["segment_embedding"] = (cfg.n_segments, (None, "embed"))
+            rows["segment_embedding"] = cfg.n_segments
+        # Never split by rows: BERT's 30,522 pieces divide by few meshes.
         tables = {
-            name: param_with_axes(name, init, (rows, cfg.emb_dim), jnp.float32, axes=axes)
-            for name, (rows, axes) in shapes.items()
+            name: param_with_axes(name, init, (size, cfg.emb_dim), jnp.float32, axes=(None, "embed"))
+            for name, size in rows.items()
         }
         length = tokens_BxL.shape[1]
         x = jnp.take(tables["word_embedding"], tokens_BxL, axis=0) + tables["position_embedding"][None, :length]

@@ -121,6 +121,13 @@ def test_what_does_not_fit_is_refused(tiny):
         classifier.classifier_config(config.read(tiny), 2, _VOCAB, head="pooled")
 
 
+def test_a_vocabulary_that_is_too_small_for_the_label_words_is_refused(tiny):
+    sizes = classifier.classifier_config(config.read(tiny), 3, vocab_size=8)
+    model = classifier.EncoderClassifier(network.Classifier(sizes), LABELS, WordPiece(tiny), VOCABULARY)
+    with pytest.raises(config.EncoderError, match="VOCAB_SIZE is 8, but the label words reach piece 8"):
+        _ = model.pieces_KxT
+
+
 def test_distilberts_classifier_takes_its_own_head(tmp_path):
     folder = tiny_encoder.write(tmp_path, kind="distilbert")
     sizes = classifier.classifier_config(config.read(folder), 2, _VOCAB)

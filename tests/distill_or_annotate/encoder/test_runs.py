@@ -8,6 +8,7 @@ import pytest
 
 from distill_or_annotate.pipeline.program import Program
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 _TASK = "gin/tasks/mini.gin"
 _LENGTHS = {"inputs": 48, "targets": 20}
 _STEPS = {"MIN_STEPS": 3, "MAX_STEPS": 3, "BATCH_SIZE": 16, "HEAD": "pooler"}

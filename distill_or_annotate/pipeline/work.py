@@ -128,7 +128,7 @@ def _select(stage: Stage, stages: Sequence[Stage], folder: Path, stages_dir: Pat
     for candidate in candidates:
         # Floors are for the chosen one; learning them for each candidate would take longer than scoring it.
         on_dev = evaluation.evaluate(stages_dir / candidate.name, stage.task, None, split=SELECTION_SPLIT)
-        found.append({"stage": candidate.name, "macros": _searched(candidate), "score": on_dev["score"]})
+        found.append({"stage": candidate.name, "macros": _searched(candidate, candidates), "score": on_dev["score"]})
     best = max(range(len(found)), key=lambda number: found[number]["score"])
     labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
     on_dev = evaluation.evaluate(stages_dir / candidates[best].name, stage.task, labels, split=SELECTION_SPLIT)
@@ -138,8 +138,11 @@ def _select(stage: Stage, stages: Sequence[Stage], folder: Path, stages_dir: Pat
     write_json(folder / results.SELECTION, {**content, "on_dev": kept, "candidates": found})
 
 
-def _searched(candidate: Stage) -> dict[str, Any]:
-    return {name: value for name, value in candidate.macros.items() if name != "EVAL_SPLIT"}
+def _searched(candidate: Stage, candidates: Sequence[Stage]) -> dict[str, Any]:
+    """The macros in which the candidates differ."""
+    first = candidates[0].macros
+    differing = [name for name in first if any(other.macros[name] != first[name] for other in candidates)]
+    return {name: candidate.macros[name] for name in differing}
 
 
 def title(stage: Stage) -> str:

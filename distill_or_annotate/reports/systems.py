@@ -31,7 +31,9 @@ def systems_grid(blocks: Sequence[Block]) -> Grid | None:
         found = [(strategy, cell) for strategy, cell in _models(block) if cell.value is not None]
         best = max((cell.value for _, cell in found if cell.status != "degenerate"), default=None)
         found.sort(key=lambda pair: pair[1].total_usd)
-        rows += [(NAMES.get(strategy, strategy), _entries(cell, cell.value == best)) for strategy, cell in found]
+        rows += [
+            (NAMES.get(strategy, strategy), _entries(strategy, cell, cell.value == best)) for strategy, cell in found
+        ]
     degenerate = any(cell.status == "degenerate" for block in blocks for _, cell in _models(block))
     return Grid(
         title="All systems",
@@ -49,13 +51,16 @@ def _models(block: Block) -> Iterator[tuple[str, ReportCell]]:
     yield "teacher", block.teacher
 
 
-def _entries(cell: ReportCell, is_best: bool) -> tuple[Entry, ...]:
-    pool = f", {cell.n_unlabeled:,} of the pool" if cell.n_unlabeled else ""
+def _entries(strategy: str, cell: ReportCell, is_best: bool) -> tuple[Entry, ...]:
+    # The labels at hand are examples in the prompts of `llm_annotate`, and no more.
+    seen = [] if strategy == "llm_annotate" else [f"{cell.n_labels:,} labels"]
+    seen += [cell.bought] if strategy in ("llm_annotate", "human_llm_annotate") else []
+    seen += [f"{cell.n_unlabeled:,} of the pool"] if cell.n_unlabeled else []
     score = f"{cell.value:.1f}" + (f" ± {cell.stderr:.1f}" if cell.stderr is not None else "")
     seeds = f"{cell.n_seeds} models" if cell.n_seeds > 1 else ""
     small = ", ".join(text for text in (seeds, "degenerate" if cell.status == "degenerate" else "") if text)
     return (
-        Entry(f"{cell.n_labels:,} labels{pool}"),
+        Entry(", ".join(seen)),
         Entry(f"${cell.total_usd:,.2f}"),
         Entry(score, small=small, is_best=is_best),
     )

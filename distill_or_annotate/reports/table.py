@@ -229,9 +229,13 @@ def _empty_cell(plan: Mapping | None, strategy: str, n_labels: int) -> ReportCel
 
 
 def _bought(row: Mapping[str, Any], strategy: str, n_labels: int) -> str:
-    if strategy == "annotate":
+    if row.get("n_llm_labels"):
+        # What was asked for and set aside was not bought.
+        count = (row.get("llm_labels") or {}).get("n_labelled", row["n_llm_labels"])
+        return f"{count:,} language-model labels"
+    if strategy in ("annotate", "general_distill"):
         return f"+{row['n_labels'] - n_labels:,} labels" if row["n_labels"] > n_labels else ""
-    if strategy == "distill":
+    if strategy in ("distill", "self_distill"):
         hours = f"{row['gpu_hours']:,.0f} GPU-h, " if row.get("gpu_hours") is not None else ""
         return f"{hours}{row.get('n_unlabeled') or 0:,} unlabeled"
     return ""

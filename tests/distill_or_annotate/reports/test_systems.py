@@ -42,7 +42,8 @@ def test_all_models_stand_in_one_table_by_their_dollars(with_others):
     best = [entries[2].text for _, entries in report.systems.rows if entries[2].is_best]
     assert len(best) == 1 and best[0].startswith("99.1")
     text = report_markdown([report], {})
-    assert "## All systems" in text and "2,000 of the pool" in text
+    assert "## All systems" in text and "| Self-distill | 300 labels, 2,000 of the pool |" in text
+    assert "| Language model's labels | 65 language-model labels |" in text
 
 
 def test_the_answer_of_the_two_strategies_is_what_it_was_without_them(with_others, run_folder):
@@ -53,7 +54,7 @@ def test_the_answer_of_the_two_strategies_is_what_it_was_without_them(with_other
 def test_figure_6_and_7_draw_them_beside_the_two(with_others):
     blocks = assembled(read_run(with_others)).studies
     (figure,) = run_figures("figure6_mini_mini", [study.block for study in blocks])
-    labels = [series.label for panel in figure.panels for series in panel.series]
+    labels = [series.name for panel in figure.panels for series in panel.series]
     assert any(label.startswith("Language model's labels +$") for label in labels)
     assert png_of(figure, LIGHT).startswith(b"\x89PNG")
 

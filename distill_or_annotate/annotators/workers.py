@@ -215,6 +215,10 @@ class Workers:
             reserve = self._account.reserve(
                 worst_usd, item=item.key, tier=STANDARD, input_tokens=n_bytes, output_tokens=output_tokens
             )
+            if self._stop.is_set():
+                # It waited for room while the labelling was stopped.
+                self._account.release(reserve, outcome="not sent")
+                return
             wait_seconds = None
             try:
                 reply = self._endpoint.complete(messages, output_tokens)

@@ -3,7 +3,8 @@
 `paper`: the cells of Tables 2 and 11 at other prices of labels and of computing. The pilot is the blocks of N = 100 and
 1,000; at every budget each rule chooses among all cells that it can pay, and loses the points by which the best of them
 scores more. Only decisions on which the rules differ by more than a point count, and none between degenerate models.
-Intervals are bootstraps over tasks: six of them, so they are wide.
+`runs`: our own studies over L and U, the largest N held out, repriced likewise. `synthetic`: worlds of known curves.
+Intervals are bootstraps over tasks or worlds: the paper has six, so they are wide.
 """
 
 from __future__ import annotations
@@ -13,41 +14,24 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+from planning_worlds import SYNTHETIC, Cell, World, paper_worlds, run_worlds, synthetic_worlds
 from rich.console import Console
 from rich.progress import track
 
-from distill_or_annotate import paper
-from distill_or_annotate.planning import outcomes, posterior, prior
+from distill_or_annotate.planning import posterior
 from distill_or_annotate.planning.curves import Purchases
 from distill_or_annotate.planning.outcomes import Evidence, Outcome
 
+_RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LABEL_FACTORS = (0.05, 0.1, 0.2, 0.5, 1, 2, 3)
 COMPUTE_FACTORS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-# Largest N of the pilot's annotated cells: the block of 1,000 and what its budgets add.
-PILOT_LABELS = 3000
 RULES = ("always_distill", "always_annotate", "nearest_pilot_cell", "power_law")
 _TIE_POINTS = 1.0
 _BOOTSTRAPS = 2000
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """A model that could be bought.
-
-    Args:
-      outcome: what came out.
-      label_usd: dollars of all its labels at the paper's prices.
-      compute_usd: dollars of teacher and distillation.
-      is_pilot: whether the planner knows it.
-    """
-
-    outcome: Outcome
-    label_usd: float
-    compute_usd: float
-    is_pilot: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,26 +51,6 @@ class Decision:
     compute_factor: float
     budget_usd: float
     regret: dict[str, float]
-
-
-def paper_cells(task: str) -> list[Cell]:
-    """Returns the cells of a task, teachers left out.
-
-    Args:
-      task: one of the paper's.
-    """
-    price_usd = paper.task(task)["usd_per_label"]["value"]
-    found = []
-    known = iter([each for each in outcomes.of_paper(task).outcomes if each.strategy != "teacher"])
-    for table in ("table11", "table2"):
-        for row in paper.facts()[table]["rows"]:
-            for place, usd in enumerate(row["additional_usd"] if row["task"] == task else ()):
-                outcome = next(known)
-                found.append(Cell(outcome, outcome.n_labels * price_usd, 0.0, outcome.n_labels <= PILOT_LABELS))
-                if row["distill"][place] is not None:
-                    outcome = next(known)
-                    found.append(Cell(outcome, outcome.n_labels * price_usd, usd, outcome.n_labels <= PILOT_LABELS))
-    return found
 
 
 def planner(evidence: Evidence, cells: Sequence[Cell], the_prior: posterior.Gaussian) -> np.ndarray:
@@ -137,15 +101,13 @@ def power_law(pilot: Sequence[Outcome], cells: Sequence[Cell]) -> np.ndarray:
     return found
 
 
-def decisions(task: str, cells: Sequence[Cell], evidence: Evidence, the_prior: posterior.Gaussian) -> list[Decision]:
-    """Returns the decisions of a task that count.
+def decisions(world: World) -> list[Decision]:
+    """Returns the decisions of a world that count.
 
     Args:
-      task: its name.
-      cells: what can be bought.
-      evidence: the pilot.
-      the_prior: the planner's, before it.
+      world: what can be bought, and what is known.
     """
+    cells, evidence = world.cells, world.pilot
     n_labels, pool = (np.array([getattr(c.outcome, name) for c in cells]) for name in ("n_labels", "n_unlabeled"))
     is_distilled = pool > 0
     score = np.array([cell.outcome.score for cell in cells])
@@ -156,7 +118,7 @@ def decisions(task: str, cells: Sequence[Cell], evidence: Evidence, the_prior: p
         "always_annotate": ~is_distilled * 1e12 + n_labels * 1e6 + pool,
         "nearest_pilot_cell": nearest(evidence.outcomes, cells),
         "power_law": power_law(evidence.outcomes, cells),
-        "planner": planner(evidence, cells, the_prior),
+        "planner": planner(evidence, cells, world.believed),
     }
     found = []
     for label_factor, compute_factor in itertools.product(LABEL_FACTORS, COMPUTE_FACTORS):
@@ -170,7 +132,7 @@ def decisions(task: str, cells: Sequence[Cell], evidence: Evidence, the_prior: p
             if max(ruled) - min(ruled) > _TIE_POINTS and not all(degenerate[i] for i in chosen.values()):
                 best = score[within].max()
                 regret = {name: float(best - value) for name, value in scores.items()}
-                found.append(Decision(task, label_factor, compute_factor, float(budget_usd), regret))
+                found.append(Decision(world.name, label_factor, compute_factor, float(budget_usd), regret))
     return found
 
 
@@ -204,41 +166,37 @@ def summary(found: Sequence[Decision]) -> dict:
     }
 
 
-def coverage(evidence: Evidence, pilot: Evidence, the_prior: posterior.Gaussian) -> tuple[int, int]:
+def coverage(world: World) -> tuple[int, int]:
     """Returns how many models outside the pilot lie in their 80% interval, and how many there are.
 
     Args:
-      evidence: all models.
-      pilot: those that the planner knows.
-      the_prior: before the pilot.
+      world: all models, and those that the planner knows.
     """
-    new = [each for each in evidence.outcomes if each not in pilot.outcomes]
-    draws = posterior.condition(pilot, the_prior).scores(Purchases.of(new), np.random.default_rng(2), True)
-    low, high = np.percentile(draws, [10, 90], axis=0)
+    new = [each for each in world.whole.outcomes if each not in world.pilot.outcomes]
+    draws = posterior.condition(world.pilot, world.believed)
+    low, high = np.percentile(draws.scores(Purchases.of(new), np.random.default_rng(2), True), [10, 90], axis=0)
     score = np.array([each.score for each in new])
     return int(((low - 0.05 <= score) & (score <= high + 0.05)).sum()), len(new)
 
 
-def paper_world(prior_of: Callable[[str], posterior.Gaussian]) -> dict:
-    """Returns the figures of the repriced paper.
+def backtest(worlds: Iterable[World], by_name: bool = True) -> dict:
+    """Returns the figures of some worlds.
 
     Args:
-      prior_of: task to the planner's prior.
+      worlds: at least one.
+      by_name: whether to list each by itself.
     """
     found, inside, asked = [], 0, 0
-    for task in track(paper.task_names(), "paper", console=Console(stderr=True), transient=True):
-        whole = outcomes.of_paper(task)
-        known = tuple(each for each in whole.outcomes if each.n_labels <= PILOT_LABELS)
-        pilot = dataclasses.replace(whole, outcomes=known)
-        found += decisions(task, paper_cells(task), pilot, prior_of(task))
-        hits, count = coverage(whole, pilot, prior_of(task))
+    for world in track(list(worlds), "buy", console=Console(stderr=True), transient=True):
+        found += decisions(world)
+        hits, count = coverage(world)
         inside, asked = inside + hits, asked + count
-    at_paper_prices = [each for each in found if each.label_factor == each.compute_factor == 1]
-    return summary(found) | {
-        "coverage_of_80": round(inside / asked, 3),
-        "models_outside_the_pilot": asked,
-        "at_the_papers_prices": summary(at_paper_prices),
-    }
+    figures = summary(found) | {"coverage_of_80": round(inside / asked, 3), "models_outside_the_pilot": asked}
+    if not by_name:
+        figures["worlds"] = len(figures.pop("by_task"))
+        return figures
+    at_own_prices = [each for each in found if each.label_factor == each.compute_factor == 1]
+    return figures | {"at_their_own_prices": summary(at_own_prices) if at_own_prices else {}}
 
 
 def main() -> None:
@@ -247,9 +205,15 @@ def main() -> None:
         description=__doc__.splitlines()[0], epilog="example: python benchmarks/planner_backtest.py --prior none"
     )
     parser.add_argument("--prior", choices=("paper", "none"), default="paper", help="the planner's prior")
+    parser.add_argument("--worlds", type=int, default=125, help="synthetic worlds of each kind (default: 125)")
     args = parser.parse_args()
-    prior_of = prior.learnt if args.prior == "paper" else lambda task: prior.broad()
-    json.dump({"paper": paper_world(prior_of)}, sys.stdout, indent=1)
+    with_prior = args.prior == "paper"
+    figures = {"paper": backtest(paper_worlds(with_prior)), "runs": backtest(run_worlds(_RESULTS, with_prior))}
+    if args.worlds:
+        figures["synthetic"] = {
+            kind: backtest(synthetic_worlds(args.worlds, kind), by_name=False) for kind in SYNTHETIC
+        }
+    json.dump(figures, sys.stdout, indent=1)
     print()
 
 

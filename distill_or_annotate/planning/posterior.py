@@ -16,6 +16,9 @@ from distill_or_annotate.planning.outcomes import Evidence
 # What a second run with another seed differs by: on the logit scale, and in points where a row gives no error.
 RUN_NOISE_LOGIT = 0.08
 RUN_NOISE_POINTS = 1.0
+# Some models begin to learn much later than the prior's tasks let expect, or never: a tail on both onsets.
+LATE_SHARE = 0.08
+_LATE_SPREAD = 4.0
 # The probability that a flag is wrong either way.
 _FLAG_ERROR = 1e-4
 
@@ -127,6 +130,8 @@ def _from_prior(prior: Gaussian, n_draws: int, rng) -> tuple[np.ndarray, np.ndar
     drawn[:, :3] = np.clip(drawn[:, :3], *np.log(curves.RATES))
     slope = across @ np.linalg.inv(among)
     mean = prior.mean[cut:] + (drawn - prior.mean[:cut]) @ slope.T
+    late = rng.random((n_draws, 2)) < LATE_SHARE
+    drawn[:, 3:] += late * np.abs(rng.normal(0, _LATE_SPREAD, (n_draws, 2)))
     covariance = within - slope @ across.T
     return drawn, mean, (covariance + covariance.T) / 2 + 1e-6 * np.eye(len(LINEAR))
 

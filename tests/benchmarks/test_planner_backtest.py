@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from distill_or_annotate.planning import prior
+from distill_or_annotate import paper
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import planner_backtest
+import planning_worlds
 
 
 @pytest.fixture(scope="module")
 def repriced():
-    return planner_backtest.paper_world(prior.learnt)
+    return planner_backtest.backtest(planning_worlds.paper_worlds(with_prior=True))
 
 
 def test_the_planner_loses_at_most_six_tenths_of_what_the_best_rule_loses(repriced):
@@ -27,7 +28,14 @@ def test_its_80_percent_intervals_hold_70_to_90_percent(repriced):
 
 
 def test_cells_are_those_of_the_tables():
-    cells = [cell for task in planner_backtest.paper.task_names() for cell in planner_backtest.paper_cells(task)]
+    cells = [cell for task in paper.task_names() for cell in planning_worlds.paper_cells(task)]
     distilled = [cell for cell in cells if cell.outcome.n_unlabeled]
     assert len(distilled) == 65 and all(cell.compute_usd > 0 for cell in distilled)
     assert all(cell.compute_usd == 0 for cell in cells if not cell.outcome.n_unlabeled)
+
+
+@pytest.mark.parametrize("kind", ("annotation_wins", "useless_teacher"))
+def test_a_planner_that_always_distils_would_fail_where_ours_does_not(kind):
+    found = planner_backtest.backtest(planning_worlds.synthetic_worlds(6, kind), by_name=False)
+    regret = found["mean_regret_points"]
+    assert regret["planner"] < 0.5 * regret["always_distill"]

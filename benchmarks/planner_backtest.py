@@ -152,13 +152,14 @@ def summary(found: Sequence[Decision]) -> dict:
     rng = np.random.default_rng(0)
     sums = np.array([np.append(table.sum(0), len(table)) for table in by_task.values()])
     drawn = sums[rng.integers(0, len(sums), (_BOOTSTRAPS, len(sums)))].sum(1)
-    ratios = drawn[:, -2] / drawn[:, best]
+    # Of worlds without any regret of the rule's every regret is infinitely more.
+    ratios = np.where(drawn[:, best] > 0, drawn[:, -2] / np.maximum(drawn[:, best], 1e-12), np.inf)
     return {
         "decisions": len(found),
         "mean_regret_points": dict(zip(names, means.round(3).tolist(), strict=True)),
         "best_rule": RULES[best],
         "ratio_to_best_rule": round(float(means[-1] / means[best]), 3),
-        "ratio_interval_95": np.percentile(ratios, [2.5, 97.5]).round(3).tolist(),
+        "ratio_interval_95": np.percentile(ratios, [2.5, 97.5], method="nearest").round(3).tolist(),
         "by_task": {
             task: {"decisions": len(table)} | dict(zip(names, table.mean(0).round(3).tolist(), strict=True))
             for task, table in by_task.items()

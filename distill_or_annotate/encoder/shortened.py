@@ -11,6 +11,7 @@ from pathlib import Path
 from distill_or_annotate.encoder import folders
 from distill_or_annotate.encoder.config import EncoderError
 from distill_or_annotate.interop import shipped
+from distill_or_annotate.interop.safetensors_files import file_hash
 
 _LAYER = re.compile(r"(?:^|\.)layer\.(\d+)\.")
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
@@ -38,7 +39,8 @@ def first_layers(folder: str | os.PathLike[str], n_layers: int) -> str:
             f"shortened.first_layers.n_layers: received {n_layers}; {whole} has {content.get(depth)} layers. Fix: ask "
             "for fewer than those, and at least 1."
         )
-    place = shipped.cache_dir() / "encoders" / f"{folders.name(whole)}-first-{n_layers}"
+    digest = file_hash(whole / _WEIGHTS)[:12]  # in the path, not in the name that stands beside scores
+    place = shipped.cache_dir() / "encoders" / digest / f"{folders.name(whole)}-first-{n_layers}"
     if not (place / _WEIGHTS).exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         scratch = place.with_name(f"{place.name}.tmp-{os.getpid()}")

@@ -75,6 +75,8 @@ class Scenario:
       general_gin: gin file that trains the compact encoder on labels.
       search: stage kind (annotate, distill, general_distill) -> gin macro -> values; each combination is trained, and
         the one with the highest score on dev is the model. Empty: no search.
+      student_search: student -> what `search` holds, in its place for that student: rates of one kind of network say
+        nothing about another's.
       student_gin: student -> stage kind (annotate, distill) -> gin file, in place of those above for that student.
       macros: stage kind -> gin macro -> value, on top of those the pipeline sets.
       teacher_macros: teacher -> stage kind -> gin macro -> value, for the stages of that teacher alone.
@@ -113,6 +115,7 @@ class Scenario:
     distill_gin: str = ""
     annotate_gin: str = ""
     general_gin: str = ""
+    student_search: Mapping[str, Mapping[str, Mapping[str, tuple[Any, ...]]]] = dataclasses.field(default_factory=dict)
     student_gin: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     search: Mapping[str, Mapping[str, tuple[Any, ...]]] = dataclasses.field(default_factory=dict)
     macros: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -215,7 +218,11 @@ class Scenario:
         Args:
           kind: a stage kind.
         """
-        searched = self.search.get("annotate" if kind in _LIKE_ANNOTATE else kind, {})
+        kind = "annotate" if kind in _LIKE_ANNOTATE else kind
+        by_kind = self.search
+        if kind != "general_distill" and isinstance(self.student, str):
+            by_kind = self.student_search.get(self.student, self.search)
+        searched = by_kind.get(kind, {})
         if not searched:
             return []
         grid = itertools.product(*searched.values())
@@ -301,19 +308,24 @@ class Scenario:
             self._check_count("n_unlabeled", count, 0)
 
     def _check_search(self) -> None:
-        for kind, values in self.search.items():
-            self._check_choice("search", kind, SEARCHED_KINDS)
+        object.__setattr__(self, "search", self._searched("search", self.search))
+        by_student = {
+            student: self._searched(f"student_search[{student!r}]", by_kind)
+            for student, by_kind in self.student_search.items()
+        }
+        object.__setattr__(self, "student_search", by_student)
+
+    def _searched(self, where: str, by_kind: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, tuple[Any, ...]]]:
+        for kind, values in by_kind.items():
+            self._check_choice(where, kind, SEARCHED_KINDS)
             for macro, tried in values.items():
                 if isinstance(tried, str) or not hasattr(tried, "__iter__") or not tuple(tried):
                     raise ScenarioError(
-                        f"Scenario.search[{kind!r}][{macro!r}]: received {tried!r}; it must be a tuple of values."
+                        f"Scenario.{where}[{kind!r}][{macro!r}]: received {tried!r}; it must be a tuple of values."
                     )
                 for value in tried:
-                    self._check_macros(f"search[{kind!r}]", {kind: {macro: value}})
-        tuples = {
-            kind: {macro: tuple(tried) for macro, tried in values.items()} for kind, values in self.search.items()
-        }
-        object.__setattr__(self, "search", tuples)
+                    self._check_macros(where, {kind: {macro: value}})
+        return {kind: {macro: tuple(tried) for macro, tried in values.items()} for kind, values in by_kind.items()}
 
     def _check_macros(self, where: str, by_kind: Mapping[str, Mapping[str, Any]]) -> None:
         for kind, values in by_kind.items():

@@ -104,6 +104,28 @@ def test_a_searched_model_is_selected_among_one_for_each_combination():
     assert [stage.depends_on for stage in _kinds(stages, "evaluate")] == [(chosen.name,)]
 
 
+def test_a_student_s_own_search_stands_in_place_of_the_other():
+    students = ("t5_1_1_small", "encoder")
+    own = {"encoder": {"annotate": {"LEARNING_RATE": (1e-4, 2e-4, 3e-4)}}}
+    scenario = _scenario(
+        strategies=("annotate", "distill"),
+        additional_usd=(0, 500),
+        student=students,
+        search=_SEARCH,
+        student_search=own,
+    )
+    found = {
+        (stage.model, kind): len(stage.depends_on)
+        for stage in expand_all(scenario, BOOK)
+        for kind in (stage.trains_as,)
+        if stage.kind == "select"
+    }
+    small = {("t5_1_1_small", "annotate"): 4, ("t5_1_1_small", "distill"): 2}
+    assert found == small | {("encoder", "annotate"): 3}
+    with pytest.raises(ScenarioError, match=r"student_search\['encoder'\]: received 'anotate'"):
+        _scenario(student_search={"encoder": {"anotate": {"EPOCHS": (1,)}}})
+
+
 def test_without_a_search_nothing_changes_its_name():
     assert [stage.name for stage in expand(_BASE, BOOK)] == [stage.name for stage in expand(_scenario(search={}), BOOK)]
 

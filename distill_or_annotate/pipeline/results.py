@@ -95,8 +95,8 @@ def _rows(single: Scenario, cell: Cell, stages: Sequence[Stage], stages_dir: Pat
         row["search"] = json.loads((stages_dir / trained.name / SELECTION).read_text(encoding="utf-8"))
     if asked := _asked(trained, stages, stages_dir):
         row["llm_labels"] = asked
-    if trained.model not in (single.teacher, single.student):
-        row["model"] = trained.model
+    if cell.strategy == "general_distill":
+        row["model"] = trained.model  # it is neither the study's teacher nor its student
     return [row]
 
 

@@ -151,3 +151,13 @@ def test_students_of_a_teacher_and_of_themselves_are_told_apart(tmp_path):
     by_name = {stage.name: stage for stage in stages}
     own = by_name[rows["self_distill"]["run_ids"][0]]
     assert any(name.startswith("annotate-") for name in own.depends_on)
+
+
+def test_a_compact_encoder_s_row_names_it(tmp_path):
+    scenario, _ = study.read("table10", ["FORM=mini", "TASK=fever"])
+    stages = expand_all(scenario, study.prices(scenario))
+    _evaluate(stages, tmp_path)
+    rows = results.result_rows(scenario, stages, tmp_path, study.prices(scenario))
+    named = {row["strategy"]: row.get("model") for row in rows}
+    assert named == {"annotate": None, "general_distill": "minilm", "distill": None, "teacher": None}
+    assert {row["student"] for row in rows} == {"mini_student"}, "so that it stands in one table with the others"

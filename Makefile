@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 
-.PHONY: help install quickstart test lint tests test-benchmarks test-parity test-browser format bench-mini pretrain-mini pretrain-wlp pretrain-released task-smoke wheel-check clean
+.PHONY: help install quickstart plan-demo test lint tests test-benchmarks test-parity test-browser format bench-mini pretrain-mini pretrain-wlp pretrain-released task-smoke wheel-check clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ test-browser: install ## The report loaded in headless Chromium (from Debian's p
 format: install ## Format and fix what can be fixed.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+plan-demo: install ## The planner's loop on the embedded task: pilot, plan, run, plan again (under ten minutes).
+	VENV="$(VENV)" bash launch/plan_demo.sh
 
 bench-mini: install ## The embedded tasks' acceptance figures over three data seeds (about 25 minutes).
 	$(BIN)/python benchmarks/mini.py

@@ -10,6 +10,7 @@ from distill_or_annotate.planning import prior
 from distill_or_annotate.planning.advice import Advice, advise
 from distill_or_annotate.planning.options import Wish, why_not
 from distill_or_annotate.planning.outcomes import Evidence, PlanningError, of_rows
+from distill_or_annotate.planning.paid import paid_for
 from distill_or_annotate.planning.posterior import Draws, condition
 from distill_or_annotate.planning.prices import PlanPrices, prices_of
 from distill_or_annotate.prices import load_book
@@ -33,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", type=pathlib.Path, nargs="+", default=[], help="folders of runs whose models are evidence"
     )
+    parser.add_argument(
+        "--pilot",
+        type=pathlib.Path,
+        nargs="+",
+        default=[],
+        help="runs paid from this budget: evidence too, their dollars are gone and their labels at hand",
+    )
     parser.add_argument("--label-usd", type=float, default=None, help="dollars per label (default: the book's)")
     parser.add_argument("--labels-at-hand", type=int, default=0, help="labels that are there already (default: 0)")
     parser.add_argument("--max-labels", type=int, default=None, help="labels that can be had at most")
@@ -43,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--book", default="paper", help="price book (default: paper)")
     parser.add_argument("--prices", default=None, help="a TOML file of price books instead of the shipped one")
     parser.add_argument("--like", default="", help="task whose computing prices hold where the task has none")
+    parser.add_argument(
+        "--write-gin", type=pathlib.Path, default=None, help="also write what to buy as a scenario for `doa run`"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
@@ -60,20 +71,39 @@ def run(args: argparse.Namespace) -> int:
       PlanningError: no plan can be made of the evidence and wishes; the message names the fix.
       ReportError: a folder holds no run.
     """
-    evidence = evidence_of(args.results, args.task)
+    evidence = evidence_of([*args.results, *args.pilot], args.task)
     book = load_book(args.book, args.prices)
     prices = prices_of(book, args.task, args.label_usd, args.like)
-    wish = Wish(args.budget_usd, args.labels_at_hand, args.max_labels, args.max_unlabeled)
+    paid = paid_for(args.pilot, args.task, prices.label_usd)
+    if paid.usd >= args.budget_usd:
+        raise PlanningError(
+            f"budget_usd: the pilot's ${paid.usd:,.2f} leave nothing of ${args.budget_usd:,.2f}. Fix: a larger budget."
+        )
+    at_hand = max(args.labels_at_hand, paid.n_labels)
+    wish = Wish(args.budget_usd - paid.usd, at_hand, args.max_labels, args.max_unlabeled)
     believed = prior.learnt(args.task) if args.prior == "paper" else prior.broad()
     draws = condition(evidence, believed, seed=args.seed)
     advice = advise(wish, prices, draws)
+    if args.write_gin:
+        _write_gin(advice, args, at_hand * prices.label_usd)
     if args.json:
-        print(json.dumps(as_dict(advice, evidence, wish, prices, draws), indent=1))
+        print(json.dumps(as_dict(advice, evidence, wish, prices, draws) | paid.as_dict(), indent=1))
     else:
         from distill_or_annotate.planning.text import print_plan
 
-        print_plan(advice, evidence, wish, prices, [*prices.notes, *_ASSUMED])
+        print_plan(advice, evidence, wish, prices, [*prices.notes, *paid.notes(), *_ASSUMED])
     return 0
+
+
+def _write_gin(advice: Advice, args: argparse.Namespace, at_hand_usd: float) -> None:
+    from distill_or_annotate.planning.gin_text import scenario_text
+    from distill_or_annotate.reports import read_run
+
+    found = [read_run(folder).manifest.get("scenario") or {} for folder in [*args.pilot, *args.results]]
+    pilot = next((scenario for scenario in found if scenario.get("task") == args.task), {})
+    option = advice.best.option
+    about = f"Written by doa plan: of ${args.budget_usd:,.2f} for {args.task}, {option.name}."
+    args.write_gin.write_text(scenario_text(option, pilot, about, option.total_usd + at_hand_usd), encoding="utf-8")
 
 
 def evidence_of(folders: list[pathlib.Path], task: str) -> Evidence:

@@ -1,0 +1,67 @@
+"""What a pilot has taken of the budget already, by its ledger."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Sequence
+
+from distill_or_annotate.ledger import LOCAL_BOOK
+
+
+@dataclasses.dataclass(frozen=True)
+class Paid:
+    """What is gone, and what is there for it.
+
+    Attributes:
+      n_labels: labels that were bought, each counted once.
+      label_usd: dollars of them.
+      other_usd: dollars of computing and of language models.
+    """
+
+    n_labels: int = 0
+    label_usd: float = 0.0
+    other_usd: float = 0.0
+
+    @property
+    def usd(self) -> float:
+        """Dollars that are gone."""
+        return self.label_usd + self.other_usd
+
+    def notes(self) -> list[str]:
+        """Returns a sentence on it; none where nothing is paid."""
+        if not self.usd:
+            return []
+        return [
+            f"The pilot took ${self.usd:,.2f} of the budget: {self.n_labels:,} labels, which are at hand, and "
+            f"${self.other_usd:,.2f} of computing."
+        ]
+
+    def as_dict(self) -> dict[str, float]:
+        """Returns it as JSON-ready values."""
+        return {"paid_usd": round(self.usd, 4), "labels_at_hand": self.n_labels}
+
+
+def paid_for(folders: Sequence[pathlib.Path], task: str, label_usd: float) -> Paid:
+    """Returns what runs have taken of a budget.
+
+    Args:
+      folders: of the runs; labels that two of them bought at the same place of the same shuffle count once.
+      task: the task.
+      label_usd: what a label costs.
+
+    Raises:
+      ReportError: a folder holds no run.
+    """
+    from distill_or_annotate.reports import read_run
+
+    labels: set[tuple[int, int]] = set()
+    charges: dict[str, float] = {}
+    for folder in folders:
+        for row in read_run(folder).ledger:
+            if row["status"] != "settled" or row["book"] == LOCAL_BOOK:
+                continue
+            if row["kind"] == "label" and row.get("task") == task:
+                labels |= {(row["data_seed"], n) for n in range(row["first_label"], row["last_label"])}
+            elif row["kind"] != "label":
+                charges[row["entry_id"]] = row["usd"]
+    return Paid(len(labels), len(labels) * label_usd, math.fsum(charges.values()))

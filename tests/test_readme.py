@@ -42,6 +42,13 @@ def test_make_knows_the_target_and_what_it_would_run_exists(command):
         assert (_ROOT / name).exists(), name
 
 
+@pytest.mark.parametrize("command", [c for c in _COMMANDS if "doa plan" in c])
+def test_doa_plan_says_what_to_buy_and_what_to_try(command, capsys):
+    assert cli.main(shlex.split(command)[1:]) == 0
+    printed = capsys.readouterr().out
+    assert "what $500.00 should buy" in printed and "What to try first" in printed
+
+
 @pytest.mark.parametrize("command", [c for c in _COMMANDS if "doa cost" in c])
 def test_doa_cost_prints_what_dollars_buy(command, capsys):
     assert cli.main(shlex.split(command)[1:]) == 0

@@ -9,6 +9,9 @@ from pathlib import Path
 from distill_or_annotate.pipeline import work
 from distill_or_annotate.pipeline.runner import Study, needs
 
+# Buying labels and adding scores up is not worth a place in a cluster's queue, and a language model is asked from where
+# its key is.
+_LOCAL = ("label", "llm_label", "evaluate")
 _HEAD = """# Written by `doa run --jobs`, anew by each run. One rule per stage: what `doa run` does in one process.
 # Alone: snakemake --snakefile {path} --directory {folder} --jobs 2
 localrules: {local}
@@ -40,7 +43,6 @@ def snakefile(study: Study, words: Sequence[str], folder: Path, here: Path) -> s
       The Snakefile's text.
     """
     marks = [mark(stage.name) for stage in study.stages]
-    # Buying labels and adding scores up is not worth a place in a cluster's queue.
     local = ["all", *(_rule(stage.name) for stage in study.stages if stage.kind in ("label", "evaluate"))]
     paths = {"path": folder / "Snakefile", "folder": folder}
     head = _HEAD.format(**paths, local=", ".join(local), marks=", ".join(map(repr, marks)))

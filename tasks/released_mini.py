@@ -139,7 +139,7 @@ def _splits(task: str, folder: str) -> dict[str, list[rows_lib.Row]]:
     return split_rows(task, rows)
 
 
-for _module, _tokens in ((fever, 64), (multipit_id, 96), (stanceosaurus, 128)):
+for _module, _tokens in ((fever, 40), (multipit_id, 64), (stanceosaurus, 128)):
     _task = _module.__name__.rpartition(".")[2]
     _base = registry.get(_task)
     registry.register(

@@ -29,8 +29,9 @@ LINEAR = (
     "pool_gap",
     "label_tilt",
 )
-# More labels never hurt on average; a larger pool may (a teacher that is wrong on it).
-POSITIVE = ("annotate_gap", "teacher_gap")
+# More labels, and a larger pool, never hurt on average. (Pools that do hurt exist; but a curve that may rise towards
+# small pools promises wonders of pools smaller than any that was seen.)
+POSITIVE = ("annotate_gap", "teacher_gap", "pool_gap")
 # Rates beyond which curves are flat or steps.
 RATES = (0.08, 2.0)
 # How sharply learning sets in over log N.

@@ -14,10 +14,10 @@ from distill_or_annotate.planning.curves import DRAWN, LINEAR, POSITIVE, Purchas
 from distill_or_annotate.planning.outcomes import Evidence
 
 # What a second run with another seed differs by: on the logit scale, and in points where a row gives no error.
-RUN_NOISE_LOGIT = 0.08
+RUN_NOISE_LOGIT = 0.09
 RUN_NOISE_POINTS = 1.0
 # Some models begin to learn much later than the prior's tasks let expect, or never: a tail on both onsets.
-LATE_SHARE = 0.08
+LATE_SHARE = 0.1
 _LATE_SPREAD = 4.0
 # The probability that a flag is wrong either way.
 _FLAG_ERROR = 1e-4

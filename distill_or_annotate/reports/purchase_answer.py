@@ -30,6 +30,11 @@ def answer_of(purchases: Purchases, compared: Sequence[Comparison], manifest: Ma
 def _headline(frontier: Sequence[Purchase]) -> str:
     if not frontier:
         return "No model is told apart from its floors yet: there is nothing to recommend."
+    if len(frontier) == 1:
+        (only,) = frontier
+        return (
+            f"{only.name[0].upper()}{only.name[1:]} ({_dollars(only)}) score {only.cell.display}: nothing to compare."
+        )
     alone = [each for each in frontier if not each.n_unlabeled]
     first, last = frontier[0], frontier[-1]
     if not alone:

@@ -19,7 +19,7 @@ def answer_of(purchases: Purchases, compared: Sequence[Comparison], manifest: Ma
     """
     frontier = purchases.frontier()
     return Answer(
-        headline=_headline(frontier),
+        headline=_headline(frontier, len(purchases.found)),
         won=tuple(_won(compared)),
         next_purchase=tuple(_next(frontier, manifest)),
         would_change=tuple(_would_change(purchases)),
@@ -27,14 +27,13 @@ def answer_of(purchases: Purchases, compared: Sequence[Comparison], manifest: Ma
     )
 
 
-def _headline(frontier: Sequence[Purchase]) -> str:
+def _headline(frontier: Sequence[Purchase], n_models: int) -> str:
     if not frontier:
         return "No model is told apart from its floors yet: there is nothing to recommend."
     if len(frontier) == 1:
         (only,) = frontier
-        return (
-            f"{only.name[0].upper()}{only.name[1:]} ({_dollars(only)}) score {only.cell.display}: nothing to compare."
-        )
+        said = "nothing beats it" if n_models > 1 else "there is nothing to compare"
+        return f"{only.name[0].upper()}{only.name[1:]} ({_dollars(only)}): {only.cell.display}; {said}."
     alone = [each for each in frontier if not each.n_unlabeled]
     first, last = frontier[0], frontier[-1]
     if not alone:

@@ -83,7 +83,7 @@ def test_the_headline_says_whether_distilling_belongs_into_every_plan():
     only = _block(100, _cell(40.0, 26.0, status="degenerate"), {200: (45.0, 2.0), 2000: (54.0, 10.0)})
     assert _answer(_study(only)).headline == "Distilling belongs in every plan from $28.00 to $36.00."
     useless = _block(100, _cell(60.0, 26.0), {200: (45.0, 2.0)})
-    assert _answer(_study(useless)).headline == "100 labels alone ($26.00) score 60.0 ± 1.0: nothing to compare."
+    assert _answer(_study(useless)).headline == "100 labels alone ($26.00): 60.0 ± 1.0; nothing beats it."
     labels = _study(useless, _block(200, _cell(70.0, 52.0), {200: (50.0, 2.0)}))
     assert _answer(labels).headline == "Labels alone are the better buy from $26.00 to $52.00."
 

@@ -121,7 +121,11 @@ def test_labels_that_training_lacks_are_listed_with_the_nearest():
 
 @pytest.mark.parametrize(
     ("metric", "message"),
-    [("bert_ibeu", "did you mean bert_ibleu"), ("acuracy", "did you mean accuracy"), ("x", "allowed: accuracy, macro_f1")],
+    [
+        ("bert_ibeu", "did you mean bert_ibleu"),
+        ("acuracy", "did you mean accuracy"),
+        ("x", "allowed: accuracy, macro_f1"),
+    ],
 )
 def test_a_metric_that_is_not_there_names_another(metric, message):
     with pytest.raises(TableError, match=message):

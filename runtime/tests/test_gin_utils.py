@@ -109,7 +109,9 @@ def test_an_unread_macro_of_a_file_is_a_warning(entry_point, tmp_path, caplog):
     logger = logging.getLogger("absl")
     logger.propagate, before = True, logger.propagate
     try:
-        assert gin_utils.parse_for(module, "train", gin_files=[str(outer)])()[2] == {"batch": (8,)}
+        # Other tests in this process may have left the logger quieter.
+        with caplog.at_level(logging.WARNING, logger="absl"):
+            assert gin_utils.parse_for(module, "train", gin_files=[str(outer)])()[2] == {"batch": (8,)}
     finally:
         logger.propagate = before
     assert "BACH_SIZE (did you mean BATCH_SIZE?)" in caplog.text

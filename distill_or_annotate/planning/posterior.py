@@ -52,6 +52,15 @@ class Draws:
     floor: float
     effective: float
 
+    def first(self, count: int) -> "Draws":
+        """Returns some of the draws, spread over all.
+
+        Args:
+          count: at most so many.
+        """
+        kept = slice(None, None, max(1, len(self.drawn) // count))
+        return dataclasses.replace(self, drawn=self.drawn[kept], linear=self.linear[kept])
+
     def parameters(self) -> np.ndarray:
         """Returns drawn and linear parameters side by side, [D, 12]."""
         return np.concatenate([self.drawn, self.linear], axis=1)

@@ -15,7 +15,8 @@ _VOCAB = 12
 @st.composite
 def labels_and_logits(draw):
     word = st.lists(st.integers(2, _VOCAB - 1), min_size=1, max_size=3).map(tuple)
-    words = draw(st.lists(word, min_size=2, max_size=5, unique=True))
+    count = draw(st.sampled_from((2, 5)))  # each size is compiled anew
+    words = draw(st.lists(word, min_size=count, max_size=count, unique=True))
     table = np.zeros((len(words), 4), np.int32)
     for row, pieces in zip(table, words, strict=True):
         row[: len(pieces) + 1] = (*pieces, 1)

@@ -11,7 +11,7 @@ import pytest
 from flax.linen import partitioning as flax_partitioning
 from jax.sharding import PartitionSpec
 
-from t5x import adafactor, checkpoint_utils, checkpoints, partitioning, utils
+from t5x import adafactor, checkpoint_utils, checkpoints, optimizers, partitioning, utils
 
 # After a read has failed, Orbax's other reads of the same checkpoint report to an event loop that is closed by then.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -39,13 +39,12 @@ class Model:
         return variables(rng, input_shapes, input_types, self.vocab)
 
 
-def make_initializer(vocab=16, optimizer=True):
+def make_initializer(vocab=16, optimizer=True, definition=None):
     partitioner = partitioning.PjitPartitioner(
         model_parallel_submesh=(1, 4, 1, 1), logical_axis_rules=partitioning.standard_logical_axis_rules()
     )
-    optimizer_def = (
-        adafactor.Adafactor(logical_factor_rules=adafactor.standard_logical_factor_rules()) if optimizer else None
-    )
+    definition = definition or adafactor.Adafactor(logical_factor_rules=adafactor.standard_logical_factor_rules())
+    optimizer_def = definition if optimizer else None
     return utils.TrainStateInitializer(
         optimizer_def=optimizer_def,
         init_fn=Model(vocab).get_initial_variables,
@@ -156,6 +155,19 @@ def test_parameters_alone_start_a_run_with_a_fresh_optimizer(initializer, state,
     assert restored.param_states["table"].v.shape == (16, 4)
     with pytest.raises(ValueError, match=r"lacks 8 of the model's 11 leaves: state/param_states/norm/scale"):
         restore(initializer, str(path))
+
+
+def test_optax_starts_fresh_from_parameters_alone_its_counters_included(state, tmp_path):
+    path = tmp_path / "checkpoint_0"
+    tree = {"target": state.state_dict()["target"], "state": {"step": jnp.int32(0)}}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+        writer.save(path, args=ocp.args.Composite(state=ocp.args.PyTreeSave(tree)))
+    initializer = make_initializer(definition=optimizers.adamw(learning_rate=0.1))
+    rules = ((r"state/param_states.*", None),)
+    restored = restore(initializer, str(path), assignment_map=rules, fallback_to_scratch=True)
+    np.testing.assert_array_equal(restored.params["table"], state.params["table"])
+    fresh = [leaf for leaf in jax.tree.leaves(restored.param_states) if leaf is not None]
+    assert fresh and all(not np.asarray(leaf).any() for leaf in fresh)
 
 
 def test_several_leaves_may_read_one_stored_array_without_sharing_it(initializer, saved):

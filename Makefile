@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 
-.PHONY: help install quickstart plan-demo test lint tests test-benchmarks test-parity test-browser format bench-mini pretrain-mini pretrain-wlp pretrain-released task-smoke wheel-check clean
+.PHONY: help install quickstart plan-demo test lint tests test-long test-parity test-browser format bench-mini pretrain-mini pretrain-wlp pretrain-released task-smoke wheel-check clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -33,13 +33,17 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Over a minute each, or of the benchmarks: `make test` stays short enough to be run, CI runs both.
+LONG_TESTS := tests/benchmarks tests/docs/test_adding_a_task.py tests/docs/test_t5x_users.py \
+  tests/distill_or_annotate/own_tasks/test_from_a_table.py
+
 tests: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore=tests/benchmarks $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(LONG_TESTS)) $(PYTEST_ARGS)
 
 test: lint tests ## Set-up, lint and the test suite.
 
-test-benchmarks: install ## The benchmarks' own tests: each taken through its paces on tiny shapes.
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/benchmarks
+test-long: install ## The benchmarks' own tests on tiny shapes, and whole pages of the documentation, command by command.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) $(PYTEST_ARGS)
 
 test-parity: install ## Network and converted checkpoints against transformers on torch's CPU build (an extra of several hundred MB).
 	VENV="$(VENV)" bash launch/install_parity.sh

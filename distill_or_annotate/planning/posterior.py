@@ -58,7 +58,7 @@ class Draws:
         Args:
           count: at most so many.
         """
-        kept = slice(None, None, max(1, len(self.drawn) // count))
+        kept = slice(None, None, -(-len(self.drawn) // count))
         return dataclasses.replace(self, drawn=self.drawn[kept], linear=self.linear[kept])
 
     def parameters(self) -> np.ndarray:
@@ -122,9 +122,8 @@ def condition(evidence: Evidence, prior: Gaussian, n_draws: int = 4000, seed: in
         covariances = covariance[None] - gain @ found @ covariance
     linear = mean + _noise(covariances, rng)
     wrong = (linear[:, [LINEAR.index(name) for name in POSITIVE]] < 0).any(1)
-    log_weight = np.where(wrong, -np.inf, log_weight)
-    if np.isneginf(log_weight).all():
-        log_weight = np.zeros(n_draws)
+    # Evidence in which more labels hurt throughout is believed, rather than thrown away with all draws.
+    log_weight = log_weight if wrong.all() else np.where(wrong, -np.inf, log_weight)
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
     kept = _systematic(weight, n_draws, rng)

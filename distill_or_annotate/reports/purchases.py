@@ -139,7 +139,7 @@ def _purchases(blocks: Sequence[Block]) -> Purchases:
                 if cell.value is not None:
                     size = cell.n_unlabeled if strategy == "distill" else 0
                     found.append(Purchase(strategy, block.n_labels, size, block.initial_usd, cell))
-                elif cell.status == "missing" and cell.bought is not None and cell.total_usd is not None:
+                elif cell.status == "missing" and cell.total_usd is not None:  # a grid lacks the others on purpose
                     planned.append(f"{block.n_labels:,} labels{f' and {cell.bought}' if cell.bought else ' alone'}")
     first = blocks[0]
     models = f", {first.models[0]} into {first.models[1]}" if first.names_models else ""

@@ -71,6 +71,19 @@ def test_degenerate_models_move_the_onset_and_no_curve():
     assert np.median(np.exp(draws.drawn[:, 3])) > 2000
 
 
+def test_evidence_that_more_labels_hurt_is_not_thrown_away():
+    fall = tuple(Outcome("annotate", n, 0, score, 0.1) for n, score in ((100, 90.0), (1000, 60.0), (10_000, 30.0)))
+    draws = posterior.condition(Evidence("t", "accuracy", 5.0, fall), prior.broad(), 400)
+    few, many = _scores(draws, ("annotate", 100, 0), ("annotate", 10_000, 0)).mean(0)
+    assert few > many + 10
+
+
+@given(st.integers(1, 1000))
+def test_some_of_the_draws_are_at_most_as_many_as_asked_for(count):
+    draws = posterior.Draws(np.zeros((357, 5)), np.zeros((357, 7)), 0.0, 1.0)
+    assert 1 <= len(draws.first(count).drawn) <= count
+
+
 def test_the_same_seed_gives_the_same_draws():
     one, other = (posterior.condition(_world(), prior.broad(), 300, seed=5).parameters() for _ in range(2))
     assert (one == other).all()

@@ -63,7 +63,7 @@ def planner(evidence: Evidence, cells: Sequence[Cell], the_prior: posterior.Gaus
     """
     draws = posterior.condition(evidence, the_prior)
     asked = Purchases.of([cell.outcome for cell in cells])
-    return draws.scores(asked, np.random.default_rng(1)).mean(0)
+    return draws.scores(asked).mean(0)
 
 
 def nearest(pilot: Sequence[Outcome], cells: Sequence[Cell]) -> np.ndarray:
@@ -175,7 +175,7 @@ def coverage(world: World) -> tuple[int, int]:
     """
     new = [each for each in world.whole.outcomes if each not in world.pilot.outcomes]
     draws = posterior.condition(world.pilot, world.believed)
-    low, high = np.percentile(draws.scores(Purchases.of(new), np.random.default_rng(2), True), [10, 90], axis=0)
+    low, high = np.percentile(draws.scores(Purchases.of(new), with_run_noise=True), [10, 90], axis=0)
     score = np.array([each.score for each in new])
     return int(((low - 0.05 <= score) & (score <= high + 0.05)).sum()), len(new)
 

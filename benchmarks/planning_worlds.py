@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from distill_or_annotate import paper
-from distill_or_annotate.planning import outcomes, posterior, prior
+from distill_or_annotate.planning import curves, outcomes, posterior, prior
 from distill_or_annotate.planning.curves import DRAWN, LINEAR, Purchases
 from distill_or_annotate.planning.outcomes import Evidence, Outcome
 from distill_or_annotate.planning.prices import prices_of
@@ -138,15 +138,16 @@ def _bent(start: posterior.Draws, number: int, kind: str) -> posterior.Draws:
         drawn[:, DRAWN.index("teacher_onset")] = np.log(1e7)
     if kind == "pool_hurts":
         linear[:, LINEAR.index("pool_gap")] *= -1
-    return posterior.Draws(drawn, linear, start.floor, 1.0)
+    return posterior.Draws(drawn, linear, start.dice[number : number + 1], start.floor, 1.0)
 
 
 def _scored(sizes: Sequence[Outcome], curve: posterior.Draws, rng: np.random.Generator, name: str) -> Evidence:
-    asked = Purchases.of(sizes)
-    luck = np.random.default_rng(rng.integers(2**32))
-    (scores,) = curve.scores(asked, luck, with_run_noise=True)
+    (scores,) = curve.scores(Purchases.of(sizes))
     begun = np.abs(scores - curve.floor) > 1e-9
-    shown = np.where(begun, scores, curve.floor)
+    # A draw's own noise is that of one run; here each model is a run by itself.
+    odds = curves.logit(scores) + posterior.RUN_NOISE_LOGIT * rng.standard_normal(len(sizes))
+    noisy = curves.percent(odds) + posterior.RUN_NOISE_POINTS * rng.standard_normal(len(sizes))
+    shown = np.where(begun, np.clip(noisy, curve.floor, 100), curve.floor)
     found = [
         dataclasses.replace(each, score=float(score), degenerate=not learnt)
         for each, score, learnt in zip(sizes, shown, begun, strict=True)

@@ -30,6 +30,16 @@ def scenario_text(option: Option, pilot: Mapping[str, Any], about: str, max_usd:
     Raises:
       PlanningError: the pilot's manifest has no scenario, or of another make.
     """
+    if option.llm or option.strategy == "teacher":
+        how = (
+            f"doa annotate --model {option.llm}"
+            if option.llm
+            else "doa run with strategies = ('distill',), n_unlabeled = 0"
+        )
+        raise PlanningError(
+            f"write_gin: {option.name} is not what a planned run buys. Fix: {how}, or plan without "
+            f"{'--llm' if option.llm else '--served-per-month'}."
+        )
     if not pilot:
         raise PlanningError(
             "write_gin: the results name no scenario whose stages could be run. Fix: --results with the folder of a "
@@ -40,6 +50,7 @@ def scenario_text(option: Option, pilot: Mapping[str, Any], about: str, max_usd:
         raise PlanningError(f"write_gin: the pilot's scenario has unknown fields {unknown}. Fix: run the pilot again.")
     values = {name: _one(name, value) for name, value in pilot.items()}
     values |= {"name": f"{values['name']}_plan", "n_labels": option.n_labels, "total_usd": ()}
+    values |= {role: getattr(option, role) for role in ("teacher", "student") if getattr(option, role)}
     if option.n_unlabeled:
         values |= {"strategies": ("distill",), "additional_usd": (), "n_unlabeled": (option.n_unlabeled,)}
     else:

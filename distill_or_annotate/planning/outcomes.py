@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distill_or_annotate import paper
+from distill_or_annotate.planning import sizes
 
 STRATEGIES = ("annotate", "distill", "teacher")
 # Scores of models that answer alike whatever they read: the shares of the largest classes in the test files, and what
@@ -31,6 +32,9 @@ class Outcome:
       score: percent.
       stderr: standard error of the score, in points; None where unknown.
       degenerate: whether it cannot be told apart from a floor: it has not begun to learn.
+      teacher_decades: log10 of the teacher's operations over those of the teacher that the price book is for; 0 where
+        there is no teacher, or its size is not counted.
+      student_decades: the student's, likewise.
     """
 
     strategy: str
@@ -39,6 +43,8 @@ class Outcome:
     score: float
     stderr: float | None = None
     degenerate: bool = False
+    teacher_decades: float = 0.0
+    student_decades: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +78,23 @@ def of_paper(task: str) -> Evidence:
                 found += _of_row(row)
     outcomes = [dataclasses.replace(each, degenerate=each.score <= _noisy(task, floor)) for each in found]
     return Evidence(task, "", floor, tuple(outcomes))
+
+
+def sizes_of_paper(task: str) -> tuple[Outcome, ...]:
+    """Returns the self-distilled models of Table 3, whose teacher is as small as the student, and that teacher.
+
+    Args:
+      task: one of the paper's tasks.
+    """
+    facts = paper.facts()["table3"]
+    decades = sizes.decades("t5_1_1_small", task, "teacher")
+    student, teacher = facts["self_distill"][task]
+    floor = _CONSTANT_SCORES.get(task, _NOTHING)
+    found = (
+        Outcome("teacher", facts["n"], 0, teacher, teacher_decades=decades),
+        Outcome("distill", facts["n"], facts["unlabeled"], student, teacher_decades=decades),
+    )
+    return tuple(dataclasses.replace(each, degenerate=each.score <= _noisy(task, floor)) for each in found)
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]], task: str) -> Evidence:
@@ -120,6 +143,7 @@ def _of_result(row: Mapping[str, Any]) -> Outcome:
     # A model below a lookup tagger has begun to learn all the same; a constant one has not.
     reasons = (row.get("degenerate") or {}).get("reasons") or []
     constant = any("one answer" in reason or "'constant" in reason or "'empty'" in reason for reason in reasons)
+    is_taught = row["strategy"] in ("teacher", "distill")
     return Outcome(
         strategy=row["strategy"],
         n_labels=row["n_labels"],
@@ -127,4 +151,6 @@ def _of_result(row: Mapping[str, Any]) -> Outcome:
         score=row["score"],
         stderr=row.get("stderr"),
         degenerate=constant,
+        teacher_decades=sizes.decades(row.get("teacher") or "", row["task"], "teacher") if is_taught else 0.0,
+        student_decades=sizes.decades(row.get("student") or "", row["task"], "student"),
     )

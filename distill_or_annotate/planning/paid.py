@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from distill_or_annotate.ledger import LOCAL_BOOK
+from distill_or_annotate.planning.outcomes import PlanningError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +42,17 @@ class Paid:
         return {"paid_usd": round(self.usd, 4), "labels_at_hand": self.n_labels}
 
 
-def paid_for(folders: Sequence[pathlib.Path], task: str, label_usd: float) -> Paid:
+def paid_for(folders: Sequence[pathlib.Path], task: str, label_usd: float, is_said: bool = False) -> Paid:
     """Returns what runs have taken of a budget.
 
     Args:
       folders: of the runs; labels that two of them bought at the same place of the same shuffle count once.
       task: the task.
       label_usd: what a label costs.
+      is_said: whether somebody said so, rather than the price book.
 
     Raises:
+      PlanningError: the pilot paid another price for a label than the book has, and nobody said which holds.
       ReportError: a folder holds no run.
     """
     from distill_or_annotate.reports import read_run
@@ -62,6 +65,11 @@ def paid_for(folders: Sequence[pathlib.Path], task: str, label_usd: float) -> Pa
                 continue
             if row["kind"] == "label" and row.get("task") == task:
                 labels |= {(row["data_seed"], n) for n in range(row["first_label"], row["last_label"])}
+                if not is_said and abs(row["unit_price_usd"] - label_usd) > 1e-9 * label_usd:
+                    raise PlanningError(
+                        f"label_usd: {folder} paid ${row['unit_price_usd']:g} for a label, the price book says "
+                        f"${label_usd:g}. Fix: --book {row['book']}, or --label-usd with what the next label costs."
+                    )
             elif row["kind"] != "label":
                 charges[row["entry_id"]] = row["usd"]
     return Paid(len(labels), len(labels) * label_usd, math.fsum(charges.values()))

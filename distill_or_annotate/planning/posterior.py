@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from distill_or_annotate.planning import curves
+from distill_or_annotate.planning import curves, noisy_labels
 from distill_or_annotate.planning.curves import DRAWN, LINEAR, POSITIVE, Purchases
 from distill_or_annotate.planning.outcomes import Evidence
 
@@ -19,6 +19,8 @@ RUN_NOISE_POINTS = 1.0
 # Some models begin to learn much later than the prior's tasks let expect, or never: a tail on both onsets.
 LATE_SHARE = 0.1
 _LATE_SPREAD = 4.0
+# Decimals of a draw on a page.
+DIGITS = 5
 # The probability that a flag is wrong either way.
 _FLAG_ERROR = 1e-4
 
@@ -28,8 +30,8 @@ class Gaussian:
     """A prior over all parameters, drawn (as logarithms) before linear.
 
     Attributes:
-      mean: [12].
-      covariance: [12, 12].
+      mean: [15].
+      covariance: [15, 15].
     """
 
     mean: np.ndarray
@@ -42,13 +44,16 @@ class Draws:
 
     Attributes:
       drawn: [D, 5], logarithms.
-      linear: [D, 7].
+      linear: [D, 10].
+      dice: [D, 6]: luck of students and of teachers (0 to 1), then standard normal: a run's noise on the logit scale
+        and in points, what a gold sample may err by about a language model, what a student adds to its labels.
       floor: score before learning, percent.
       effective: how many independent draws they are worth.
     """
 
     drawn: np.ndarray
     linear: np.ndarray
+    dice: np.ndarray
     floor: float
     effective: float
 
@@ -59,32 +64,40 @@ class Draws:
           count: at most so many.
         """
         kept = slice(None, None, -(-len(self.drawn) // count))
-        return dataclasses.replace(self, drawn=self.drawn[kept], linear=self.linear[kept])
+        return dataclasses.replace(self, drawn=self.drawn[kept], linear=self.linear[kept], dice=self.dice[kept])
+
+    def rounded(self) -> "Draws":
+        """Returns them with the digits that a page holds, so that it computes what is computed here."""
+        arrays = {name: np.round(getattr(self, name), DIGITS) for name in ("drawn", "linear", "dice")}
+        return dataclasses.replace(self, **arrays)
 
     def parameters(self) -> np.ndarray:
-        """Returns drawn and linear parameters side by side, [D, 12]."""
+        """Returns drawn and linear parameters side by side, [D, 15]."""
         return np.concatenate([self.drawn, self.linear], axis=1)
 
-    def scores(self, purchases: Purchases, rng: np.random.Generator, with_run_noise: bool = False) -> np.ndarray:
+    def scores(self, purchases: Purchases, with_run_noise: bool = False) -> np.ndarray:
         """Returns what purchases score under each draw.
+
+        One throw of the dice per draw: who has begun on 100 labels has begun on 1,000 too, and two purchases that are
+        alike do not differ.
 
         Args:
           purchases: C of them.
-          rng: draws which models begin to learn, and noise.
           with_run_noise: whether each is one training run, not the mean over many.
 
         Returns:
           [D, C], percent.
         """
-        log_odds = np.einsum("dcw,dw->dc", curves.features(purchases, self.drawn), self.linear)
+        worth = noisy_labels.worth(purchases, self.dice)
+        log_odds = np.einsum("dcw,dw->dc", curves.features(purchases, self.drawn, worth), self.linear)
+        log_odds = noisy_labels.capped(log_odds, purchases, self.dice)
         if with_run_noise:
-            log_odds = log_odds + RUN_NOISE_LOGIT * rng.standard_normal(log_odds.shape)
+            log_odds = log_odds + RUN_NOISE_LOGIT * self.dice[:, 2:3]
         found = curves.percent(log_odds)
         if with_run_noise:
-            found = np.clip(found + RUN_NOISE_POINTS * rng.standard_normal(found.shape), 0, 100)
-        # One throw of the dice per draw and kind of model: who has begun on 100 labels has begun on 1,000 too.
-        luck = rng.random((len(self.drawn), 2))[:, (purchases.strategies != "annotate").astype(int)]
-        begun = luck < curves.learns(purchases, self.drawn)
+            found = np.clip(found + RUN_NOISE_POINTS * self.dice[:, 3:4], 0, 100)
+        luck = self.dice[:, (purchases.strategies != "annotate").astype(int)]
+        begun = luck < curves.learns(purchases, self.drawn, worth)
         return np.where(begun, np.maximum(found, self.floor), self.floor)
 
 
@@ -127,11 +140,12 @@ def condition(evidence: Evidence, prior: Gaussian, n_draws: int = 4000, seed: in
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
     kept = _systematic(weight, n_draws, rng)
-    return Draws(drawn[kept], linear[kept], evidence.floor, float(1 / (weight**2).sum()))
+    dice = np.concatenate([rng.random((n_draws, 2)), rng.standard_normal((n_draws, 4))], axis=1)
+    return Draws(drawn[kept], linear[kept], dice, evidence.floor, float(1 / (weight**2).sum()))
 
 
 def _from_prior(prior: Gaussian, n_draws: int, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Drawn parameters [D, 5], and mean [D, 7] and covariance [7, 7] of the linear ones given them."""
+    """Drawn parameters [D, 5], and mean [D, 10] and covariance [10, 10] of the linear ones given them."""
     cut = len(DRAWN)
     among, across, within = prior.covariance[:cut, :cut], prior.covariance[cut:, :cut], prior.covariance[cut:, cut:]
     drawn = rng.multivariate_normal(prior.mean[:cut], among, size=n_draws)

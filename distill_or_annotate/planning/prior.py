@@ -4,13 +4,14 @@ Each of the other tasks is conditioned on all its cells under a broad prior; the
 between tasks, of which mean and covariance are kept and widened.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
 
 from distill_or_annotate import paper
 from distill_or_annotate.planning.curves import DRAWN, LINEAR
-from distill_or_annotate.planning.outcomes import of_paper
+from distill_or_annotate.planning.outcomes import Evidence, of_paper, sizes_of_paper
 from distill_or_annotate.planning.posterior import Gaussian, condition
 
 # Before any task: (mean, standard deviation), rates and onsets as logarithms. A rate of about a half is usual for
@@ -28,6 +29,9 @@ _BROAD = {
     "distill_gap": (0.1, 0.4),
     "pool_gap": (0.2, 0.2),
     "label_tilt": (0.0, 0.15),
+    "model_size": (0.2, 0.2),
+    "taught_size": (0.15, 0.2),
+    "student_size": (0.05, 0.1),
 }
 # Five tasks say little about how much a sixth may differ.
 _WIDENED = 1.3
@@ -50,6 +54,11 @@ def learnt(without: str = "", n_draws: int = 4000) -> Gaussian:
     """
     start = broad()
     tasks = [task for task in paper.task_names() if task != without]
-    pooled = np.concatenate([condition(of_paper(task), start, n_draws).parameters() for task in tasks])
+    pooled = np.concatenate([condition(_known(task), start, n_draws).parameters() for task in tasks])
     spread = np.sqrt(np.diag(start.covariance))
     return Gaussian(pooled.mean(0), _WIDENED * np.cov(pooled.T) + np.diag((_LEAST_SPREAD * spread) ** 2))
+
+
+def _known(task: str) -> Evidence:
+    found = of_paper(task)
+    return dataclasses.replace(found, outcomes=found.outcomes + sizes_of_paper(task))

@@ -1,12 +1,17 @@
 """A plan on a terminal."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
-from distill_or_annotate.planning.advice import CLOSE_POINTS, Advice, Judged, Pilot
-from distill_or_annotate.planning.options import Wish, why_not
+from distill_or_annotate.planning.advice import CLOSE_POINTS, Advice, Judged
+from distill_or_annotate.planning.break_evens import FARTHEST, NAMES, BreakEven
+from distill_or_annotate.planning.options import Option, why_not
 from distill_or_annotate.planning.outcomes import Evidence
+from distill_or_annotate.planning.pilots import Pilot
 from distill_or_annotate.planning.prices import PlanPrices
+from distill_or_annotate.planning.wishes import Wish
 
 
 def print_plan(
@@ -32,9 +37,8 @@ def print_plan(
         console.print(sentence)
     _print_lines(advice.best, console)
     _print_frontier(advice.frontier, console)
-    reason = why_not(wish, prices)
-    _print_list("Not possible", [reason] if reason else [], console)
-    _print_list("What would change it", advice.break_evens, console)
+    _print_list("Not possible", why_not(wish, prices), console)
+    _print_list("What would change it", [text for each in advice.break_evens for text in change_text(each)], console)
     _print_list("What to try first", [pilot_text(pilot) for pilot in advice.pilots], console)
     _print_list("Assumed", assumed, console)
 
@@ -64,22 +68,78 @@ def pilot_text(pilot: Pilot) -> str:
       pilot: the pilot.
     """
     model = {"annotate": "the student", "teacher": "the teacher", "distill": "a distilled student"}
+    named = f" ({pilot.model})" if pilot.model else ""
     pool = f" and {pilot.outcome.n_unlabeled:,} unlabeled" if pilot.outcome.n_unlabeled else ""
-    what = f"{model[pilot.outcome.strategy]} on {pilot.outcome.n_labels:,} labels{pool}"
+    what = f"{model[pilot.outcome.strategy]}{named} on {pilot.outcome.n_labels:,} labels{pool}"
     return f"${pilot.usd:,.2f} for {what}: knowing it is worth {pilot.gain_points:.1f} points on average."
+
+
+def change_text(found: BreakEven) -> list[str]:
+    """Returns where a recommendation changes, in sentences.
+
+    Args:
+      found: along one price.
+    """
+    name = NAMES[found.axis]
+    if found.below is None and found.above is None:
+        return [f"From 1/{FARTHEST:.0f} to {FARTHEST:.0f} times today's price of {name} the recommendation stays."
+                if found.axis != "traffic" else
+                f"From 1/{FARTHEST:.0f} to {FARTHEST:.0f} times the traffic the recommendation stays."]  # fmt: skip
+    said = []
+    for side, factor, option in (
+        ("below", found.below, found.becomes_below),
+        ("above", found.above, found.becomes_above),
+    ):
+        if factor is None or option is None:
+            continue
+        at = f"{factor:.2g} times today's price of {name}"
+        if found.axis == "labels" and found.today:
+            at = f"${found.today * factor:,.3g} a label ({factor:.2g} times today's price)"
+        if found.axis == "traffic" and found.today:
+            at = f"{found.today * factor:,.0f} predictions a month"
+        said.append(f"{side.capitalize()} {at}, {kind_text(option)} would be recommended.")
+    return said
+
+
+def kind_text(option: Option) -> str:
+    """Returns what an option is, without its sizes.
+
+    Args:
+      option: the option.
+    """
+    if option.strategy == "teacher":
+        return f"serving {option.teacher or 'the teacher'} itself"
+    if option.strategy == "distill":
+        pair = f" {option.teacher or 'the teacher'} into {option.student}" if option.teacher or option.student else ""
+        return f"distilling{pair}"
+    labels = f"labels of {option.llm}" if option.llm else "labels alone"
+    return f"{labels} for {option.student}" if option.student else labels
 
 
 def _print_lines(best: Judged, console: Any) -> None:
     from rich.table import Table
 
-    option = best.option
     table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_row("labels", f"${option.label_usd:,.2f}")
-    if option.n_unlabeled:
-        table.add_row("fine-tuning the teacher", f"${option.finetune_usd:,.2f}")
-        table.add_row(f"distilling {option.n_unlabeled:,}", f"${option.distill_usd:,.2f}")
-    table.add_row("[bold]all[/bold]", f"[bold]${option.total_usd:,.2f}[/bold]")
+    for name, usd in cost_lines(best.option):
+        table.add_row(name, f"${usd:,.2f}")
+    table.add_row("[bold]all[/bold]", f"[bold]${best.option.total_usd:,.2f}[/bold]")
     console.print(table)
+
+
+def cost_lines(option: Option) -> list[tuple[str, float]]:
+    """Returns the lines of an option's bill; what it does not buy is left out.
+
+    Args:
+      option: the option.
+    """
+    lines = [
+        ("labels", option.label_usd),
+        (f"{option.n_llm_labels:,} labels of {option.llm}", option.llm_usd),
+        ("fine-tuning the teacher", option.finetune_usd),
+        (f"distilling {option.n_unlabeled:,}", option.distill_usd),
+        ("serving", option.serving_usd),
+    ]
+    return lines[:1] + [line for line in lines[1:] if line[1]]
 
 
 def _print_frontier(frontier: Sequence[Judged], console: Any) -> None:

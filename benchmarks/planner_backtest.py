@@ -29,7 +29,7 @@ from distill_or_annotate.planning.outcomes import Evidence, Outcome
 _RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LABEL_FACTORS = (0.05, 0.1, 0.2, 0.5, 1, 2, 3)
 COMPUTE_FACTORS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-RULES = ("always_distill", "always_annotate", "nearest_pilot_cell", "power_law")
+RULES = ("always_distill", "always_annotate", "nearest_pilot_cell", "power_law", "power_law_or_pilot")
 _TIE_POINTS = 1.0
 _BOOTSTRAPS = 2000
 
@@ -54,7 +54,7 @@ class Decision:
 
 
 def planner(evidence: Evidence, cells: Sequence[Cell], the_prior: posterior.Gaussian) -> np.ndarray:
-    """Returns the expected score of each cell.
+    """Returns the expected score of each cell; a model of the pilot is there already, so its own score is known.
 
     Args:
       evidence: the pilot.
@@ -62,8 +62,18 @@ def planner(evidence: Evidence, cells: Sequence[Cell], the_prior: posterior.Gaus
       the_prior: before the pilot.
     """
     draws = posterior.condition(evidence, the_prior)
-    asked = Purchases.of([cell.outcome for cell in cells])
-    return draws.scores(asked).mean(0)
+    return knowing(cells, draws.scores(Purchases.of([cell.outcome for cell in cells])).mean(0))
+
+
+def knowing(cells: Sequence[Cell], expected: np.ndarray) -> np.ndarray:
+    """Returns expected scores, those of the pilot's models replaced by what they did score.
+
+    Args:
+      cells: the cells.
+      expected: [C], what is expected of each.
+    """
+    pairs = zip(cells, expected, strict=True)
+    return np.array([cell.outcome.score if cell.is_pilot else score for cell, score in pairs])
 
 
 def nearest(pilot: Sequence[Outcome], cells: Sequence[Cell]) -> np.ndarray:
@@ -117,7 +127,8 @@ def decisions(world: World) -> list[Decision]:
         "always_distill": is_distilled * 1e12 + n_labels * 1e6 + pool,
         "always_annotate": ~is_distilled * 1e12 + n_labels * 1e6 + pool,
         "nearest_pilot_cell": nearest(evidence.outcomes, cells),
-        "power_law": power_law(evidence.outcomes, cells),
+        "power_law": (fitted := power_law(evidence.outcomes, cells)),
+        "power_law_or_pilot": knowing(cells, fitted),
         "planner": planner(evidence, cells, world.believed),
     }
     found = []
@@ -158,7 +169,7 @@ def summary(found: Sequence[Decision]) -> dict:
         "decisions": len(found),
         "mean_regret_points": dict(zip(names, means.round(3).tolist(), strict=True)),
         "best_rule": RULES[best],
-        "ratio_to_best_rule": round(float(means[-1] / means[best]), 3),
+        "ratio_to_best_rule": round(float(means[-1] / means[best]), 3) if means[best] > 0 else None,
         "ratio_interval_95": np.percentile(ratios, [2.5, 97.5], method="nearest").round(3).tolist(),
         "by_task": {
             task: {"decisions": len(table)} | dict(zip(names, table.mean(0).round(3).tolist(), strict=True))

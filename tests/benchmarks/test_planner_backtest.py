@@ -20,7 +20,13 @@ def repriced():
 
 def test_the_planner_loses_at_most_six_tenths_of_what_the_best_rule_loses(repriced):
     assert repriced["ratio_to_best_rule"] <= 0.6
+    assert repriced["ratio_interval_95"][1] < 1
     assert repriced["decisions"] > 1000
+
+
+def test_at_the_papers_own_prices_it_is_no_worse_than_always_distilling(repriced):
+    regret = repriced["at_their_own_prices"]["mean_regret_points"]
+    assert regret["planner"] <= regret["always_distill"]
 
 
 def test_its_80_percent_intervals_hold_70_to_90_percent(repriced):

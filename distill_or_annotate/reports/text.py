@@ -111,6 +111,8 @@ def print_run(run_folder: pathlib.Path | str, console: Any = None) -> None:
         print_grids([grid_of(grid.purchases)], console)
         for sentence in (grid.answer.headline, *grid.answer.won):
             console.print(sentence)
+    if report.systems:
+        print_grids([report.systems], console)
 
 
 def print_blocks(blocks: Sequence[Block], console: Any = None) -> None:

@@ -9,7 +9,7 @@ from distill_or_annotate.reports.figure_data import run_figures
 from distill_or_annotate.reports.figure_drawing import png_of
 from distill_or_annotate.reports.inputs import ReportError, read_run
 from distill_or_annotate.reports.pareto import LIGHT
-from distill_or_annotate.reports.text import report_markdown
+from distill_or_annotate.reports.text import print_run, report_markdown
 
 
 @pytest.fixture
@@ -44,6 +44,13 @@ def test_all_models_stand_in_one_table_by_their_dollars(with_others):
     text = report_markdown([report], {})
     assert "## All systems" in text and "| Self-distill | 300 labels, 2,000 of the pool |" in text
     assert "| Language model's labels | 65 language-model labels |" in text
+
+
+def test_a_terminal_shows_that_table_too(with_others, run_folder, capsys):
+    print_run(with_others)
+    assert "All systems" in capsys.readouterr().out
+    print_run(run_folder)
+    assert "All systems" not in capsys.readouterr().out
 
 
 def test_the_answer_of_the_two_strategies_is_what_it_was_without_them(with_others, run_folder):

@@ -29,25 +29,32 @@ def _rows(scores):
 
 
 def test_a_row_changes_its_own_setting_and_no_other(bench):
-    assert bench.changed("annotate_rate", "quickstart") == {"macros": {"annotate": {"LEARNING_RATE": 0.000167}}}
-    slow = bench.changed("learning_rate", "quickstart")["macros"]
+    assert bench.changed("annotate_rate", "quickstart", {}) == {"macros": {"annotate": {"LEARNING_RATE": 0.000167}}}
+    slow = bench.changed("learning_rate", "quickstart", {})["macros"]
     assert slow["distill"] == {"LEARNING_RATE": 0.000267} and set(slow) == {"annotate", "distill"}
-    kept = bench.changed("padding", "wlp_mini_models")["macros"]
+    kept = bench.changed("padding", "wlp_mini_models", {})["macros"]
     assert kept["annotate"] == {"MAX_STEPS": 300} and kept["distill"]["PADDING"] == "counted"
     assert (
-        bench.changed("pool", "quickstart") == {"task": "mini_pooled"}
-        and bench.changed("pool", "quickstart_cls") is None
+        bench.changed("pool", "quickstart", {}) == {"task": "mini_pooled"}
+        and bench.changed("pool", "quickstart_cls", {}) is None
     )
-    assert bench.changed("search", "quickstart")["search"]["annotate"] == {"LEARNING_RATE": (0.002, 0.005, 0.0125)}
+    assert bench.changed("search", "quickstart", {})["search"]["annotate"] == {"LEARNING_RATE": (0.002, 0.005, 0.0125)}
 
 
 @pytest.mark.parametrize("row", ["learning_rate", "annotate_rate", "search", "padding", "gold", "pool"])
 def test_a_row_shares_with_the_study_what_it_does_not_change(bench, row):
-    change = [f"{field}={value!r}" for field, value in bench.changed(row, "smoke").items()]
+    change = [f"{field}={value!r}" for field, value in bench.changed(row, "smoke", {}).items()]
     before, after = ({stage.name for stage in expand_all(study.read("smoke", words)[0])} for words in ([], change))
     assert before != after
     shared = {name.split("-")[0] for name in before & after}
     assert shared == (set() if row == "pool" else shared | {"label", "finetune"})
+
+
+@pytest.mark.parametrize("study_name", ["mini", "real", "wlp", "smoke"])
+def test_a_study_has_both_strategies_at_one_budget(bench, study_name):
+    for name, narrowed in bench.STUDIES[study_name].items():
+        scenarios, _ = study.read(name, [f"{field}={value!r}" for field, value in narrowed.items()])
+        assert {"finetune", "annotate", "distill"} <= {stage.kind for stage in expand_all(scenarios)}
 
 
 def test_differences_are_paired_by_seed_and_verdicts_are_of_means(bench):

@@ -50,9 +50,10 @@ test-parity: install ## Network and converted checkpoints against transformers o
 	$(BIN)/python -m pytest -m parity runtime/tests/test_parity.py tests/distill_or_annotate/interop/test_parity.py \
 	  tests/distill_or_annotate/encoder/test_parity.py tests/distill_or_annotate/losses/test_parity.py tests/docs/test_checkpoints.py
 
-test-browser: install ## The report loaded in headless Chromium (from Debian's packages, installed when missing).
+test-browser: install ## The report and the plan's page loaded in headless Chromium (from Debian's packages, installed when missing).
 	bash launch/install_browser.sh
-	DOA_NEEDS_BROWSER=1 $(BIN)/python -m pytest tests/distill_or_annotate/reports/test_browser.py
+	DOA_NEEDS_BROWSER=1 $(BIN)/python -m pytest tests/distill_or_annotate/reports/test_browser.py \
+	  tests/distill_or_annotate/planning/test_page_browser.py
 
 format: install ## Format and fix what can be fixed.
 	$(BIN)/ruff check --fix .

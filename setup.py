@@ -24,7 +24,7 @@ setuptools.setup(
     packages=[*_LIBRARY, "distill_or_annotate.tasks", *_TASKS, "distill_or_annotate.gin"],
     # tests/boundaries/test_wheel_contents.py fails on a file of a new kind that is missing here.
     package_data={
-        "distill_or_annotate": ["**/*.json", "**/*.toml", "**/*.css", "**/*.html"],
+        "distill_or_annotate": ["**/*.json", "**/*.toml", "**/*.css", "**/*.html", "**/*.js"],
         "distill_or_annotate.tasks": ["**/*.model", "**/*.safetensors", "**/*.md"],
         "distill_or_annotate.gin": ["**/*.gin"],
     },

@@ -23,6 +23,10 @@ SURE = 0.6
 FRONTIER_POINTS = 12
 # The smallest budget of the frontier, as a share of the wish's.
 FRONTIER_FROM = 1 / 50
+# More dollars are worth a line of the frontier from so many points on.
+FRONTIER_RISE_POINTS = 0.05
+# A pilot worth less is not recommended.
+LEAST_GAIN_POINTS = 0.05
 _SHOWN_PILOTS = 3
 
 
@@ -137,6 +141,6 @@ def _frontier(wish: Wish, prices: PlanPrices, draws: Draws) -> list[Judged]:
         except PlanningError:
             continue
         best = best_of(judge(options, prices, draws))
-        if not found or best.expected > found[-1].expected + 0.05:
+        if not found or best.expected > found[-1].expected + FRONTIER_RISE_POINTS:
             found.append(best)
     return found

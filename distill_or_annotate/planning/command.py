@@ -3,6 +3,7 @@
 import argparse
 import json
 import pathlib
+import sys
 
 from distill_or_annotate.planning import arguments, prior, wanted
 from distill_or_annotate.planning.advice import Advice, advise
@@ -60,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
     assumed = [*prices.notes, *paid.notes(), *_ASSUMED]
     if args.write_gin:
         _write_gin(advice, args, budget_usd, wish.at_hand * prices.label_usd)
+    if args.html:
+        from distill_or_annotate.planning.page import page
+
+        args.html.write_text(page(advice, evidence, wish, prices, draws, assumed), encoding="utf-8")
+        print(f"The plan as a page: {args.html}", file=sys.stderr)
     if args.json:
         print(json.dumps(as_dict(advice, evidence, wish, prices, draws, assumed) | paid.as_dict(), indent=1))
     else:

@@ -42,9 +42,9 @@ RATES = (0.08, 2.0)
 # Decades of operations between T5 v1.1 XXL and Small (costs/model_flops.json).
 SPAN = 2.3
 # How sharply learning sets in over log N.
-_SHARPNESS = 4.0
+SHARPNESS = 4.0
 # The smallest pool that the curve is asked about.
-_LEAST_POOL = 50
+LEAST_POOL_ASKED = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ def features(purchases: Purchases, drawn: np.ndarray, worth_labels: np.ndarray |
     """
     rates = np.exp(drawn[:, :3])[:, :, None]
     thousands = (purchases.n_labels[None] if worth_labels is None else worth_labels) / 1000
-    pool = np.maximum(purchases.n_unlabeled, _LEAST_POOL)[None] / 10_000
+    pool = np.maximum(purchases.n_unlabeled, LEAST_POOL_ASKED)[None] / 10_000
     is_annotated = (purchases.strategies == "annotate").astype(float)
     is_distilled = (purchases.strategies == "distill").astype(float)
     is_taught = 1 - is_annotated
@@ -156,4 +156,4 @@ def learns(purchases: Purchases, drawn: np.ndarray, worth_labels: np.ndarray | N
     above = np.where(is_annotated, 1 - purchases.student_decades / SPAN, -purchases.teacher_decades / SPAN)
     onset = drawn[:, 4:5] + np.clip(above, 0, 1)[None] * (drawn[:, 3:4] - drawn[:, 4:5])
     labels = purchases.n_labels[None] if worth_labels is None else worth_labels
-    return 1 / (1 + np.exp(-_SHARPNESS * (np.log(labels) - onset)))
+    return 1 / (1 + np.exp(-SHARPNESS * (np.log(labels) - onset)))

@@ -15,7 +15,7 @@ from distill_or_annotate.planning.curves import Purchases, logit
 # What a student adds to its labels' score on the logit scale: mean and spread. An assumption.
 SHIFT = (0.1, 0.25)
 # How sharply the ceiling bends the curve.
-_BEND = 4.0
+BEND = 4.0
 
 
 def worth(purchases: Purchases, dice: np.ndarray) -> np.ndarray | None:
@@ -45,7 +45,7 @@ def capped(log_odds: np.ndarray, purchases: Purchases, dice: np.ndarray) -> np.n
     share = purchases.n_llm_labels / (purchases.n_llm_labels + purchases.n_labels)
     ceiling = logit(100 * (1 - share[None] * (1 - _right(purchases, dice))))
     ceiling = ceiling + SHIFT[0] + SHIFT[1] * dice[:, 5:6]
-    bent = -np.logaddexp(-_BEND * log_odds, -_BEND * ceiling) / _BEND
+    bent = -np.logaddexp(-BEND * log_odds, -BEND * ceiling) / BEND
     return np.where(purchases.n_llm_labels[None] > 0, bent, log_odds)
 
 

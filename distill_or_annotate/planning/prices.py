@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 from distill_or_annotate.costs import distill_cost_per_1k, finetune_cost, model_flops
@@ -93,8 +94,7 @@ class PlanPrices:
           student: the model; where one of the two is not counted, or they are of two families, the pair costs what the
             priced one does.
         """
-        same = sizes.is_counted(teacher) and model_flops.family(teacher) == model_flops.family(student)
-        return model_flops.distill_ratio(self.like, teacher, student) if same else 1.0
+        return _distill_ratio(self.like, teacher, student)
 
     def serving_usd_per_million(self, model: str, role: str = "student") -> float:
         """Returns dollars of a million predictions.
@@ -103,12 +103,15 @@ class PlanPrices:
           model: the model; one that is neither measured nor counted is taken for the priced one of its role.
           role: teacher | student.
         """
+        return self.compute_factor * self._served_today_usd(model, role)
+
+    def _served_today_usd(self, model: str, role: str) -> float:
         measured = dict(self.serving_usd)
         if model in measured:
-            return self.compute_factor * measured[model]
+            return measured[model]
         counted = model if sizes.is_counted(model) else _PRICED[0 if role == "teacher" else 1]
         seconds = 1e6 * sizes.serving_operations(counted, self.like) / SERVED_PER_SECOND
-        return self.compute_factor * seconds / 3600 * self._gpu_hour_usd()
+        return seconds / 3600 * self._gpu_hour_usd()
 
     def _gpu_hour_usd(self) -> float:
         book = self.book
@@ -171,6 +174,13 @@ def prices_of(book: PriceBook, task: str, label_usd: float | None = None, like: 
     if like != task:
         notes.append(f"No book prices computing of {task!r}: that of {like!r} stands for it (--like TASK).")
     return PlanPrices(book, like, float(label_usd), notes=tuple(notes))
+
+
+# Asked of every option at every price that a plan looks at.
+@functools.cache
+def _distill_ratio(task: str, teacher: str, student: str) -> float:
+    same = sizes.is_counted(teacher) and model_flops.family(teacher) == model_flops.family(student)
+    return model_flops.distill_ratio(task, teacher, student) if same else 1.0
 
 
 def _prices_computing(book: PriceBook, task: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distill_or_annotate.planning.advice import CLOSE_POINTS, Advice, Judged
+from distill_or_annotate.planning.advice import CLOSE_POINTS, LEAST_GAIN_POINTS, Advice, Judged
 from distill_or_annotate.planning.break_evens import FARTHEST, NAMES, BreakEven
 from distill_or_annotate.planning.options import Option, why_not
 from distill_or_annotate.planning.outcomes import Evidence
@@ -54,7 +54,7 @@ def recommendation(advice: Advice) -> list[str]:
         f"Buy {best.option.name}: about {best.expected:.1f}, in 8 of 10 cases {best.low:.1f} to {best.high:.1f}. "
         f"{best.chance:.0%} likely to be within {CLOSE_POINTS:g} point of the best that these dollars buy."
     ]
-    if not advice.is_sure and advice.pilots and advice.pilots[0].gain_points > 0.05:
+    if not advice.is_sure and advice.pilots and advice.pilots[0].gain_points > LEAST_GAIN_POINTS:
         said = [f"The evidence is thin: try a pilot first. {pilot_text(advice.pilots[0])}", f"As it stands: {said[0]}"]
     if advice.runner_up:
         said.append(f"Runner-up: {advice.runner_up.option.name}, about {advice.runner_up.expected:.1f}.")

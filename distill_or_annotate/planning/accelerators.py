@@ -10,10 +10,13 @@ from typing import Any
 
 from distill_or_annotate import paper
 from distill_or_annotate.planning.outcomes import PlanningError
+from distill_or_annotate.prices import load_book
 
 # The way to distill that a forecast is read for: the cheaper one that all our studies take.
 _WAY = "teacher captured once"
 _TOLERANCE = 0.01
+# Whose prices an hour forecasts and spot capacity have.
+_BOOK = "cloud"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Accelerator:
     distill_usd_per_1k: float
 
 
-def of_forecasts(files: Sequence[pathlib.Path], task: str, like: str, meshes: Sequence[str]) -> list[Accelerator]:
+def of_forecasts(
+    files: Sequence[pathlib.Path], task: str, like: str, meshes: Sequence[str], spot: float | None = None
+) -> list[Accelerator]:
     """Returns the slices of forecasts on which the teacher's programs fit.
 
     Args:
@@ -39,10 +44,13 @@ def of_forecasts(files: Sequence[pathlib.Path], task: str, like: str, meshes: Se
       task: the task being planned.
       like: task whose computing prices hold where no forecast is of the task.
       meshes: names; none takes all.
+      spot: share of the work, at least 0, that is done again when spot capacity is taken away; None rents on demand.
 
     Raises:
-      PlanningError: a file is no forecast, a mesh is in none, or two disagree.
+      PlanningError: a file is no forecast, a mesh is in none or has no spot price, or two disagree.
     """
+    if spot is not None and not 0 <= spot < 10:
+        raise PlanningError(f"spot: received {spot!r}; it must be the share of work done again, such as 0.1.")
     entries = [(path, each, said) for path in files for said in [_read(path)] for each in said["forecasts"]]
     tasks = {each["task"] for _, each, _ in entries}
     wanted = next((name for name in (task, like) if name in tasks), "")
@@ -58,6 +66,7 @@ def of_forecasts(files: Sequence[pathlib.Path], task: str, like: str, meshes: Se
         if slice_ is None:
             short.add(each["mesh"])
             continue
+        slice_ = slice_ if spot is None else _on_spot(slice_, spot)
         _agree(found.setdefault(slice_.name, slice_), slice_, path)
     _check_meshes(meshes, found, short, {each["mesh"] for _, each, _ in entries if each["task"] == wanted})
     return list(found.values())
@@ -91,6 +100,17 @@ def _slice(each: dict[str, Any], said: dict[str, Any], task: str) -> Accelerator
     steps = 1000 * facts["teacher_epochs"]["value"] / run["costs"]["batch_size"]
     finetune_usd = run["usd"] / run["costs"]["steps"] * steps
     return Accelerator(each["mesh"], finetune_usd, way["usd"] / said["examples"] * 1000)
+
+
+def _on_spot(slice_: Accelerator, spot: float) -> Accelerator:
+    """The slice at the price of capacity that may be taken away, some of the work done twice."""
+    prices = load_book(_BOOK).entries
+    stem = f"device_hour/{slice_.name.rpartition('-')[0].replace('-', '_')}"
+    usual = next((key for key in sorted(prices) if key.startswith(stem) and not key.endswith("_spot")), "")
+    if f"{usual}_spot" not in prices:
+        raise PlanningError(f"spot: book {_BOOK} has no spot price for {slice_.name!r}. Fix: plan without --spot.")
+    factor = prices[f"{usual}_spot"].usd / prices[usual].usd * (1 + spot)
+    return Accelerator(slice_.name, slice_.finetune_usd_per_1k * factor, slice_.distill_usd_per_1k * factor)
 
 
 def _agree(one: Accelerator, other: Accelerator, path: pathlib.Path) -> None:

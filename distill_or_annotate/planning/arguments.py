@@ -67,6 +67,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mesh", action="append", default=[], help="a slice of a forecast (default: all)")
     parser.add_argument(
+        "--spot", type=float, default=None, metavar="SHARE", help="rent spot capacity; this share of the work is redone"
+    )
+    parser.add_argument(
         "--served-per-month", type=float, default=0.0, metavar="M", help="predictions a month that the budget pays, too"
     )
     parser.add_argument("--months", type=float, default=12.0, help="how long (default: 12)")

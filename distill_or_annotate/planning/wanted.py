@@ -126,7 +126,9 @@ def prices_for(args: argparse.Namespace) -> PlanPrices:
             f"mesh: {', '.join(args.mesh)} has no hours. Fix: doa forecast --gin_file gin/experiments/xxl_to_small.gin "
             f"--mesh {args.mesh[0]} --json > FILE, and --forecast FILE."
         )
-    slices = of_forecasts(args.forecast, args.task, prices.like, args.mesh) if args.forecast else []
+    if args.spot is not None and not args.forecast:
+        raise PlanningError("spot: without --forecast there are no hours to rent. Fix: --forecast FILE.")
+    slices = of_forecasts(args.forecast, args.task, prices.like, args.mesh, args.spot) if args.forecast else []
     classes = args.classes if args.classes is not None else _CLASSES.get(prices.like if _is_paper(args.task) else "", 0)
     llms = [
         language_model(name, book, args.task, args.llm_usd, args.llm_score, args.llm_gold, classes) for name in args.llm
@@ -134,7 +136,8 @@ def prices_for(args: argparse.Namespace) -> PlanPrices:
     notes = [*prices.notes, *(llm.note for llm in llms)]
     if slices:
         names = ", ".join(each.name for each in slices)
-        notes.append(f"Computing is priced by a forecast of {names}: the teacher captured once, on-demand prices.")
+        how = "on demand" if args.spot is None else f"on spot capacity, {args.spot:.0%} of the work done again"
+        notes.append(f"Computing is priced by a forecast of {names}, {how}: the teacher captured once.")
     if args.served_per_month and not args.serving:
         notes.append("Serving is estimated at a fifth of an A40's operations; --serving takes what was measured.")
     return dataclasses.replace(

@@ -21,4 +21,4 @@ def test_the_command_runs(words, monkeypatch, capsys):
 
 
 def test_there_are_commands():
-    assert len(_COMMANDS) == 3
+    assert len(_COMMANDS) == 4

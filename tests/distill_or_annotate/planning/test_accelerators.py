@@ -75,3 +75,21 @@ def test_an_option_takes_the_slice_that_leaves_most_to_distil(tmp_path):
     prices = dataclasses.replace(prices_of(load_book("paper"), "wlp"), accelerators=slices)
     distilled = [each for each in options_of(Wish(200.0), prices) if each.n_unlabeled]
     assert distilled and {each.accelerator for each in distilled} == {"cheap"}
+
+
+def test_spot_capacity_is_cheaper_less_what_is_done_twice(tmp_path):
+    path = _file(tmp_path / "f.json", _entry("v5p-8"))
+    (usual,), (spot,), (twice,) = (of_forecasts([path], "wlp", "wlp", [], share) for share in (None, 0.0, 1.0))
+    prices = load_book("cloud").entries
+    ratio = prices["device_hour/v5p_spot"].usd / prices["device_hour/v5p"].usd
+    assert spot.distill_usd_per_1k == pytest.approx(ratio * usual.distill_usd_per_1k)
+    assert twice.finetune_usd_per_1k == pytest.approx(2 * ratio * usual.finetune_usd_per_1k)
+    with pytest.raises(PlanningError, match="spot: received -1"):
+        of_forecasts([path], "wlp", "wlp", [], -1)
+    with pytest.raises(PlanningError, match="has no spot price for 'cpu-8'"):
+        of_forecasts([_file(tmp_path / "g.json", _entry("cpu-8"))], "wlp", "wlp", [], 0.1)
+
+
+@pytest.mark.parametrize("mesh", ["v4-8", "v5e-16", "v6e-8", "h100-8", "a100-80gb-1", "a100-40gb-8"])
+def test_every_mesh_of_the_cloud_has_a_spot_price(mesh, tmp_path):
+    assert of_forecasts([_file(tmp_path / "f.json", _entry(mesh))], "wlp", "wlp", [], 0.1)

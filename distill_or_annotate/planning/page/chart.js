@@ -92,7 +92,7 @@ function frontierChart(frontier, metric, width) {
       `From ${score(frontier[0].expected)} for ${dollars(frontier[0].total_usd)} to ${score(last.expected)} for ` +
       `${dollars(last.total_usd)}; in 8 of 10 cases ${score(last.low)} to ${score(last.high)}. The table below has each.`),
   );
-  const step = top - bottom > 50 ? 20 : 10;
+  const step = [20, 10, 5, 2].find(each => top - bottom > 2.5 * each) || 2;
   for (let tick = Math.ceil(bottom / step) * step; tick <= top; tick += step) {
     svg.append(
       drawn("line", {class: "grid", x1: box.left, x2: box.right, y1: y(tick), y2: y(tick)}),

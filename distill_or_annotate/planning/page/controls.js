@@ -6,27 +6,27 @@ const REACH = 20, FULL_WAY = 1000, STRIDE = 5, TRAFFIC_BEND = 3;
 function controlsOf(plan) {
   const {wish, prices} = plan;
   const money = value => `$${grouped(String(value))}`;
-  const times = value => `${value} times the price that the plan was made with`;
+  const times = value => `${value} times today's price`;
+  const monthly = value => `${grouped(String(value))} a month`;
   const found = [
     {id: "budget_usd", label: "Budget", unit: "dollars", today: wish.budget_usd, text: money},
     {id: "label_usd", label: "A label", unit: "dollars", today: prices.label_usd, text: money},
-    {id: "compute_factor", label: "Accelerators", unit: "times the price", today: prices.compute_factor, text: times,
-      said: "1 is today's price"},
+    {id: "compute_factor", label: "Accelerators", unit: "times today's price", today: prices.compute_factor, text: times},
   ];
   if (prices.llms.length) {
-    found.push({
-      id: "llm_factor", label: "Language model", unit: "times the price", today: prices.llm_factor, text: times,
-      said: "1 is today's price",
-    });
+    const [label, unit] = ["Language model", "times today's price"];
+    found.push({id: "llm_factor", label, unit, today: prices.llm_factor, text: times});
   }
   if (wish.served_per_month > 0) {
-    found.push({
-      id: "served_per_month", label: "Predictions", unit: "a month", today: wish.served_per_month, fromZero: true,
-      text: value => `${grouped(String(value))} a month`,
-    });
+    const [label, unit] = ["Predictions", "a month"];
+    found.push({id: "served_per_month", label, unit, today: wish.served_per_month, text: monthly, fromZero: true});
   }
   for (const control of found) control.home = homeOf(control);
   return found;
+}
+
+function hintOf(control) {
+  return control.unit.startsWith("times") ? control.unit : `${control.unit}, planned ${grouped(String(control.today))}`;
 }
 
 // The plan with the controls' values in the place of today's.
@@ -86,7 +86,7 @@ function buildControls(controls, container, values, moved) {
     });
     const slider = made("input", {
       id: `${id}-slider`, type: "range", min: 0, max: FULL_WAY, step: STRIDE, "aria-label": `${control.label}, ${control.unit}`,
-      "aria-describedby": hint, style: `--home: ${control.home / FULL_WAY}`,
+      "aria-describedby": hint, list: `${id}-plan`,
     });
     field.addEventListener("input", () => {
       const value = field.value.trim() === "" ? NaN : Number(field.value);
@@ -103,8 +103,8 @@ function buildControls(controls, container, values, moved) {
       moved();
     });
     container.append(made("div", {class: "control"},
-      made("label", {for: id}, control.label, " ", made("small", {}, control.unit)), field, slider,
-      made("p", {id: hint, class: "quiet"}, control.said || `Today: ${control.text(control.today)}`)));
+      made("label", {for: id}, control.label), made("small", {id: hint}, hintOf(control)), field, slider,
+      made("datalist", {id: `${id}-plan`}, made("option", {value: control.home}))));
     control.show = value => showValue(control, field, slider, value);
   }
 }

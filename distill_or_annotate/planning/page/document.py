@@ -45,7 +45,7 @@ def page(
         "task": _escaped(evidence.task),
         "style": _read("page.css"),
         "budget": _escaped(f"${wish.budget_usd:,.2f}"),
-        "known": f"{known} models of this task are known." if known else "Nothing is known of this task yet.",
+        "known": f"{known} models of this task are known." if known else "Nothing of this task is known: the prior alone.",
         "noscript": "".join(f"<p>{_escaped(said)}</p>" for said in recommendation(advice)),
         "numbers": _embedded(numbers),
         "scripts": "\n".join(map(_read, _SCRIPTS)),

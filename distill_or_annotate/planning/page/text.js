@@ -113,14 +113,14 @@ function changeText(found) {
   return said;
 }
 
-// The lines of an option's bill; what it does not buy is left out.
+// The lines of an option's bill, and how each is drawn; what it does not buy is left out.
 function costLines(option) {
   const lines = [
-    ["labels", option.label_usd],
-    [`${whole(option.n_llm_labels)} labels of ${option.llm}`, option.llm_usd],
-    ["fine-tuning the teacher", option.finetune_usd],
-    [`distilling ${whole(option.n_unlabeled)}`, option.distill_usd],
-    ["serving", option.serving_usd],
+    ["labels", option.label_usd, "labels"],
+    [`${whole(option.n_llm_labels)} labels of ${option.llm}`, option.llm_usd, "llm"],
+    ["fine-tuning the teacher", option.finetune_usd, "finetuning"],
+    [`distilling ${whole(option.n_unlabeled)}`, option.distill_usd, "distilling"],
+    ["serving", option.serving_usd, "serving"],
   ];
   return lines.filter(([, usd], place) => place === 0 || usd);
 }

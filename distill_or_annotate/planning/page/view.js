@@ -54,6 +54,7 @@ function showRecommendation(asked) {
     at("thin").textContent = `The evidence is thin: try a pilot first. ${plan.pilots[0]}${stale}`;
   }
   at("buy").textContent = `${isThinNow ? "As it stands, buy" : "Buy"} ${best.name}`;
+  at("brief").textContent = `${best.name}: ${score(best.expected)}`;
   at("expected").textContent =
     `Expected score ${score(best.expected)}; in 8 of 10 cases ${score(best.low)} to ${score(best.high)}.`;
   at("certainty").textContent = certaintyText(best);
@@ -79,6 +80,7 @@ function showSentences(section, list, sentences) {
 
 function showNothing() {
   at("found").hidden = true;
+  at("brief").textContent = "Nothing of use";
   at("nothing").hidden = false;
   at("nothing").textContent = `${shown.nothing} Try a larger budget.`;
   at("bill").hidden = at("frontier").hidden = at("changes").hidden = at("infeasible").hidden = true;
@@ -87,11 +89,10 @@ function showNothing() {
 function showBill(best) {
   const lines = costLines(best.option);
   const share = usd => best.total_usd ? usd / best.total_usd : 0;
-  const kinds = lines.map(([name]) => name.split(" ")[0]).map(word => /^\d/.test(word) ? "llm" : word.replace("-", ""));
-  at("bar").replaceChildren(...lines.map(([, usd], place) =>
-    made("span", {class: `part ${kinds[place]}`, style: `flex-grow: ${share(usd).toFixed(4)}`})));
-  const rows = lines.map(([name, usd], place) => made("tr", {},
-    made("th", {scope: "row"}, made("span", {class: `part swatch ${kinds[place]}`}), name),
+  at("bar").replaceChildren(...lines.map(([, usd, kind]) =>
+    made("span", {class: `part ${kind}`, style: `flex-grow: ${share(usd).toFixed(4)}`})));
+  const rows = lines.map(([name, usd, kind]) => made("tr", {},
+    made("th", {scope: "row"}, made("span", {class: `part swatch ${kind}`}), name),
     made("td", {}, dollars(usd)), made("td", {}, `${fixed(100 * share(usd), 0)}%`)));
   rows.push(made("tr", {class: "all"}, made("th", {scope: "row"}, "all"), made("td", {}, dollars(best.total_usd)),
     made("td", {}, `of ${dollars(values.budget_usd)}`)));

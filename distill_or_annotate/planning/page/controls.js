@@ -2,6 +2,8 @@
 
 // Sliders go from a twentieth of today's value to twenty times it, in steps of 3%; traffic from none.
 const REACH = 20, FULL_WAY = 1000, STRIDE = 5, TRAFFIC_BEND = 3;
+// What a field may hold.
+const LEAST = 1e-6, MOST = 1e9;
 
 function controlsOf(plan) {
   const {wish, prices} = plan;
@@ -60,7 +62,7 @@ function placeOf(control, value) {
 }
 
 function isAllowed(control, value) {
-  return Number.isFinite(value) && (control.fromZero ? value >= 0 : value > 0);
+  return value <= MOST && (value >= LEAST || (control.fromZero && value === 0));
 }
 
 // The controls' values as the address has them; what is missing or not allowed is today's.

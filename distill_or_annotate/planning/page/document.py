@@ -40,12 +40,15 @@ def page(
         "assumptions": list(assumed),
     }
     known = len(evidence.outcomes)
+    known_text = (
+        f"{known} models of this task are known." if known else "Nothing of this task is known: the prior alone."
+    )
     return _filled({
         "title": _escaped(f"{evidence.task}: what ${wish.budget_usd:,.2f} should buy"),
         "task": _escaped(evidence.task),
         "style": _read("page.css"),
         "budget": _escaped(f"${wish.budget_usd:,.2f}"),
-        "known": f"{known} models of this task are known." if known else "Nothing of this task is known: the prior alone.",
+        "known": known_text,
         "noscript": "".join(f"<p>{_escaped(said)}</p>" for said in recommendation(advice)),
         "numbers": _embedded(numbers),
         "scripts": "\n".join(map(_read, _SCRIPTS)),

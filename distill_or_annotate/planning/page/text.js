@@ -27,13 +27,17 @@ function score(points) {
   return fixed(points, 1);
 }
 
-// So many significant digits, an exponent where Python writes one.
+// So many significant digits, an exponent where Python writes one, an exact half to the even digit.
 function general(value, digits) {
-  const [mantissa, exponent] = value.toExponential(digits - 1).split("e").map(Number);
+  const [first, tail, power] = value.toExponential(60).split(/[.e]/);
+  const kept = `${first}${tail.slice(0, digits - 1)}`;
+  const isTie = /^50*$/.test(tail.slice(digits - 1));
+  const near = isTie && Number(kept[digits - 1]) % 2 === 0 ? Number(`${kept[0]}.${kept.slice(1)}e${power}`) : value;
+  const [mantissa, exponent] = near.toExponential(digits - 1).split("e").map(Number);
   if (exponent < -4 || exponent >= digits) {
     return `${mantissa}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
   }
-  return String(Number(value.toPrecision(digits)));
+  return String(Number(near.toPrecision(digits)));
 }
 
 function nameOf(option) {
@@ -62,15 +66,15 @@ function kindText(option) {
   return option.student ? `${labels} for ${option.student}` : labels;
 }
 
-// The recommendation in sentences; where it is not sure enough, the pilot comes first.
-function recommendationOf(shown, plan) {
+// The recommendation in sentences; where it is not sure enough, the pilot comes first, at the plan's own prices.
+function recommendationOf(shown, plan, isMoved) {
   const best = shown.recommended;
   let said = [
     `Buy ${best.name}: about ${score(best.expected)}, in 8 of 10 cases ${score(best.low)} to ${score(best.high)}. ` +
     certaintyText(best),
   ];
   if (isThin(shown, plan)) {
-    said = [`The evidence is thin: try a pilot first. ${plan.pilots[0]}`, `As it stands: ${said[0]}`];
+    said = [thinText(plan, isMoved), `As it stands: ${said[0]}`];
   }
   if (shown.runner_up) said.push(runnerUpText(shown.runner_up));
   return said;
@@ -78,6 +82,11 @@ function recommendationOf(shown, plan) {
 
 function isThin(shown, plan) {
   return !shown.is_sure && plan.pilots.length > 0 && plan.pilot_gain_points > settings.least_gain_points;
+}
+
+function thinText(plan, isMoved) {
+  const then = isMoved ? " (At the prices the plan was made with.)" : "";
+  return `The evidence is thin: try a pilot first. ${plan.pilots[0]}${then}`;
 }
 
 function certaintyText(best) {

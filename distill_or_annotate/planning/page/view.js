@@ -49,10 +49,7 @@ function showRecommendation(asked) {
   at("bill").hidden = at("frontier").hidden = at("changes").hidden = false;
   const isThinNow = isThin(shown, asked);
   at("thin").hidden = !isThinNow;
-  if (isThinNow) {
-    const stale = isToday() ? "" : " (At the prices the plan was made with.)";
-    at("thin").textContent = `The evidence is thin: try a pilot first. ${plan.pilots[0]}${stale}`;
-  }
+  at("thin").textContent = isThinNow ? thinText(plan, !isToday()) : "";
   at("buy").textContent = `${isThinNow ? "As it stands, buy" : "Buy"} ${best.name}`;
   at("brief").textContent = `${best.name}: ${score(best.expected)}`;
   at("expected").textContent =
@@ -101,8 +98,8 @@ function showBill(best) {
 
 // Once nothing moves: the address, the spoken recommendation, then frontier and break-evens in pieces.
 function settle(asked) {
-  history.replaceState(null, "", fragmentOf(values));
-  at("status").textContent = shown.nothing || recommendationOf(shown, asked).join(" ");
+  keepInAddress();
+  at("status").textContent = shown.nothing || recommendationOf(shown, asked, !isToday()).join(" ");
   if (shown.nothing) {
     finish();
     return;
@@ -114,6 +111,14 @@ function settle(asked) {
     timer = setTimeout(piece);
   };
   piece();
+}
+
+function keepInAddress() {
+  try {
+    history.replaceState(null, "", fragmentOf(values));
+  } catch {
+    // Mail programs and sandboxes may show a page without an address of its own; everything else still works.
+  }
 }
 
 function* rest(asked) {

@@ -11,14 +11,19 @@ import pathlib
 
 import pytest
 
+from distill_or_annotate import planning
+from distill_or_annotate.costs import distill_cost_per_1k, finetune_cost
 from distill_or_annotate.planning import advice, arguments, command, posterior, prior, wanted
 from distill_or_annotate.planning.options import why_not
 from distill_or_annotate.planning.outcomes import Evidence, PlanningError
 from distill_or_annotate.planning.page import page
+from distill_or_annotate.planning.page.numbers import computing_as_dict
 from distill_or_annotate.planning.text import change_text, cost_lines, recommendation
 from distill_or_annotate.planning.wishes import Wish
+from distill_or_annotate.prices import load_book
 
 pytestmark = pytest.mark.timeout(300)
+_SCRIPTS = pathlib.Path(planning.__file__).parent / "page"
 _RUN = pathlib.Path(__file__).parents[3] / "docs/results/figure2_mini_mini"
 # Keeps what the page says of each state that it has settled in.
 _KEEP = """
@@ -34,6 +39,7 @@ document.addEventListener("planned", event => {
     dots: document.querySelectorAll("#chart .mark").length, stale: document.querySelectorAll(".stale").length});
 });
 """
+_FIRST = "new Promise(done => { const look = () => settled[0] ? done(settled[0]) : setTimeout(look, 20); look(); })"
 # The next state; then what is to be done to get there.
 _NEXT = """new Promise(resolve => {
   const known = window.settled.length;
@@ -134,10 +140,9 @@ def _do(browser, script=""):
 def _moved(browser, address, plan, moves):
     """Moves sliders one after another and checks each state; returns what the planner said of each."""
     browser.open(address, before=_KEEP)
-    first = browser.evaluate(
-        "new Promise(done => { const look = () => settled.length ? done(settled[0]) : setTimeout(look, 20); look(); })"
-    )
+    first = browser.evaluate(_FIRST)
     said = [_same(first, plan)]
+    assert first["status"] == " ".join(recommendation(said[0]))
     for name, value in moves:
         script = _SLIDE if isinstance(value, int) else _TYPE
         said.append(_same(_do(browser, script % (name, value)), plan))
@@ -203,6 +208,50 @@ def _forecast():
     return {"examples": 10_000, "forecasts": [entry("v5e-4", 4.0, 90.0), entry("v5p-8", 60.0, 22.0)]}
 
 
+def test_the_command_says_at_other_prices_what_its_page_says(browser, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    arguments.add_arguments(parser)
+    words = ["--task", "fever", "--prior", "none", "--json"]
+    path = tmp_path / "plan.html"
+    assert command.run(parser.parse_args([*words, "--budget-usd", "200", "--html", str(path)])) == 0
+    capsys.readouterr()
+    assert command.run(parser.parse_args([*words, "--budget-usd", "650", "--label-usd", "0.9"])) == 0
+    said = json.loads(capsys.readouterr().out)
+    browser.open(f"{path.as_uri()}#budget_usd=650&label_usd=0.9", before=_KEEP)
+    seen = browser.evaluate(_FIRST)["detail"]
+    for name in ("recommended", "runner_up"):
+        assert seen[name]["option"] == said[name]["option"]
+        assert [seen[name][key] for key in ("expected", "low", "high", "chance")] == pytest.approx(
+            [said[name][key] for key in ("expected", "low", "high", "chance")], rel=1e-6
+        )
+    assert [each["name"] for each in seen["frontier"]] == [each["name"] for each in said["frontier"]]
+    assert [each["becomes_above"] for each in seen["break_evens"]] == [
+        each["becomes_above"] for each in said["break_evens"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("book", "task"), [("paper", "natural_questions"), ("paper", "fever"), ("quickstart_scaled", "mini"),
+                       ("wlp_scaled", "wlp")]
+)  # fmt: skip
+def test_the_pages_teachers_cost_what_the_books_do_at_any_number_of_labels(browser, book, task):
+    sizes = [*range(1, 400), *range(400, 60_000, 377), 1000, 5000, 10_000, 10_001]
+    script = f"""(() => {{ {(_SCRIPTS / "prices.js").read_text("utf-8")}
+      const computing = {json.dumps(computing_as_dict(load_book(book), task))};
+      return {sizes}.map(n => [finetuneBookUsd(computing, n), distillBookUsdPer1k(computing, n)]); }})()"""
+    found = [[of(load_book(book), task, n).usd for of in (finetune_cost, distill_cost_per_1k)] for n in sizes]
+    assert browser.evaluate(script) == found
+
+
+def test_the_pages_numbers_are_written_as_pythons(browser):
+    values = [0.0, 0.125, 0.375, 2.5, 3.5, 1.005, 18.75, 99.995, 999.5, 1234.565, 1e6 / 3, 0.26, 12.5, 1e-5 / 3, 20.0]
+    values += [20 ** (step / 7) * 0.013 for step in range(-20, 40)]
+    script = f"""(() => {{ {(_SCRIPTS / "text.js").read_text("utf-8")}
+      return {values}.map(x => [dollars(x), whole(x), score(x), general(x, 2), general(x, 3), general(x, 6)]); }})()"""
+    found = [[f"${x:,.2f}", f"{x:,.0f}", f"{x:.1f}", f"{x:.2g}", f"{x:.3g}", f"{x:g}"] for x in values]
+    assert browser.evaluate(script) == found
+
+
 def test_real_keys_move_a_slider_and_its_field_follows(browser, address):
     browser.open(address, before=_KEEP)
     browser.evaluate("document.getElementById('label_usd-slider').focus()")
@@ -221,14 +270,13 @@ def test_the_address_holds_every_control_and_a_new_one_is_read(browser, address)
     _do(browser, _SLIDE % ("budget_usd", 640))
     moved = _do(browser, _TYPE % ("compute_factor", "2.5"))
     browser.open(address + moved["hash"], before=_KEEP)
-    again = browser.evaluate(
-        "new Promise(done => { const look = () => settled.length ? done(settled[0]) : setTimeout(look, 20); look(); })"
-    )
+    again = browser.evaluate(_FIRST)
     assert again["detail"]["values"] == moved["detail"]["values"] and again["buy"] == moved["buy"]
     for fragment, values in (
         ("#budget_usd=120&label_usd=1", (120, 1, 1)),
         ("#budget_usd=nonsense&label_usd=-3&compute_factor=0", (500, 0.26, 1)),
         ("#budget_usd=&compute_factor=1e400", (500, 0.26, 1)),
+        ("#budget_usd=-0&label_usd=1e-300&compute_factor=NaN", (500, 0.26, 1)),
     ):
         found = _do(browser, f"location.hash = {fragment!r};")["detail"]["values"]
         assert (found["budget_usd"], found["label_usd"], found["compute_factor"]) == values

@@ -18,7 +18,7 @@ class ReportCell:
     Attributes:
       status: score | degenerate | unaffordable | missing.
       value: mean score over the seeds, in percent; None without one.
-      stderr: standard error of it, in percent; over seeds if there are several, else the row's own; None without one.
+      stderr: standard error of it, in percent; over seeds if they differ, else the row's own; None without one.
       n_seeds: models behind the value.
       total_usd: initial and additional dollars; None where unknown.
       bought: what the additional dollars bought, for people.
@@ -188,7 +188,8 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
         return _empty_cell(plan, strategy, n_labels)
     scores = [row["score"] for row in rows]
     mean = math.fsum(scores) / len(scores)
-    if len(scores) > 1:
+    # Seeds that made one and the same model (a language model's labels know no data seed) leave the error of its test.
+    if len(set(scores)) > 1:
         variance = math.fsum((score - mean) ** 2 for score in scores) / (len(scores) - 1)
         stderr = math.sqrt(variance / len(scores))
     else:

@@ -52,6 +52,14 @@ def test_several_seeds_become_a_mean_with_the_error_of_the_mean(write_run, rows)
     assert (cell.value, cell.stderr, cell.n_seeds) == (pytest.approx(51.5), pytest.approx(2 / 3**0.5), 3)
 
 
+def test_seeds_that_made_one_model_keep_the_error_of_its_test(write_run, rows):
+    target = next(row for row in rows if row["strategy"] == "distill" and row["score"] == 49.5)
+    row = {**target, "stderr": 1.25}
+    others = [each for each in rows if each is not target]
+    cell = _block(write_run([*others, row, {**row, "seed": 1}])).rows["distill"][3]
+    assert (cell.value, cell.stderr, cell.n_seeds) == (49.5, 1.25, 2)
+
+
 def test_without_a_plan_a_hole_is_missing_and_not_unaffordable(write_run, rows):
     cell = _block(write_run(rows, manifest=False)).rows["distill"][0]
     assert cell.status == "missing" and "no plan" in cell.note

@@ -9,6 +9,7 @@ import numpy as np
 
 from distill_or_annotate.planning.break_evens import BreakEven, break_evens
 from distill_or_annotate.planning.choosing import favourite
+from distill_or_annotate.planning.kept import Kept
 from distill_or_annotate.planning.options import Option, options_of, purchases_of
 from distill_or_annotate.planning.outcomes import PlanningError
 from distill_or_annotate.planning.pilots import Pilot, pilots
@@ -61,6 +62,7 @@ class Advice:
       break_evens: prices and traffic at which the recommendation changes.
       pilots: models worth training first, most points per dollar first.
       is_sure: whether the recommendation is likely enough to act on.
+      kept: the best student of a pilot, which costs nothing more; None without one.
     """
 
     best: Judged
@@ -70,6 +72,12 @@ class Advice:
     break_evens: tuple[BreakEven, ...]
     pilots: tuple[Pilot, ...]
     is_sure: bool
+    kept: Kept | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether nothing that could be bought is expected to score more than what is there."""
+        return self.kept is not None and self.kept.is_enough(self.best.expected)
 
 
 def judge(options: Sequence[Option], prices: PlanPrices, draws: Draws) -> list[Judged]:
@@ -99,13 +107,14 @@ def best_of(judged: Sequence[Judged]) -> Judged:
     return judged[favourite([each.option for each in judged], np.array([each.expected for each in judged]))]
 
 
-def advise(wish: Wish, prices: PlanPrices, draws: Draws) -> Advice:
+def advise(wish: Wish, prices: PlanPrices, draws: Draws, kept: Kept | None = None) -> Advice:
     """Returns the recommendation for a budget.
 
     Args:
       wish: budget and what is there.
       prices: of the task.
       draws: the task's curves.
+      kept: the best student of a pilot.
 
     Raises:
       PlanningError: the budget buys nothing of use.
@@ -120,6 +129,7 @@ def advise(wish: Wish, prices: PlanPrices, draws: Draws) -> Advice:
         break_evens=tuple(break_evens(wish, prices, draws)),
         pilots=tuple(pilots(wish, prices, draws)[:_SHOWN_PILOTS]),
         is_sure=best.chance >= SURE,
+        kept=kept,
     )
 
 

@@ -35,6 +35,8 @@ def as_dict(
         "label_usd": prices.label_usd,
         "recommended": _judged(advice.best),
         "runner_up": _judged(advice.runner_up),
+        "kept": advice.kept.as_dict() if advice.kept else None,
+        "keeps": advice.keeps,
         "is_sure": advice.is_sure,
         "frontier": [_judged(each) for each in advice.frontier],
         "infeasible": why_not(wish, prices),

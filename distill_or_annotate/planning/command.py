@@ -8,6 +8,7 @@ import sys
 from distill_or_annotate.planning import arguments, prior, wanted
 from distill_or_annotate.planning.advice import Advice, advise
 from distill_or_annotate.planning.as_json import as_dict
+from distill_or_annotate.planning.kept import kept_of
 from distill_or_annotate.planning.outcomes import Evidence, PlanningError, of_rows
 from distill_or_annotate.planning.paid import paid_for
 from distill_or_annotate.planning.posterior import condition
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     )
     believed = prior.learnt(args.task) if args.prior == "paper" else prior.broad()
     draws = condition(evidence, believed, seed=args.seed).first(PLANNED_DRAWS).rounded()
-    advice = advise(wish, prices, draws)
+    kept = kept_of(evidence_of(args.pilot, args.task).outcomes) if args.pilot else None
+    advice = advise(wish, prices, draws, kept)
     assumed = [*prices.notes, *paid.notes(), *_ASSUMED]
     if args.write_gin:
         _write_gin(advice, args, budget_usd, wish.at_hand * prices.label_usd)

@@ -7,6 +7,7 @@ from typing import Any
 
 from distill_or_annotate.planning.advice import CLOSE_POINTS, LEAST_GAIN_POINTS, Advice, Judged
 from distill_or_annotate.planning.break_evens import FARTHEST, NAMES, BreakEven
+from distill_or_annotate.planning.kept import Kept
 from distill_or_annotate.planning.options import Option, why_not
 from distill_or_annotate.planning.outcomes import Evidence
 from distill_or_annotate.planning.pilots import Pilot
@@ -50,15 +51,30 @@ def recommendation(advice: Advice) -> list[str]:
       advice: the recommendation.
     """
     best = advice.best
+    buy = "The best purchase is" if advice.keeps else "Buy"
     said = [
-        f"Buy {best.option.name}: about {best.expected:.1f}, in 8 of 10 cases {best.low:.1f} to {best.high:.1f}. "
+        f"{buy} {best.option.name}: about {best.expected:.1f}, in 8 of 10 cases {best.low:.1f} to {best.high:.1f}. "
         f"{best.chance:.0%} likely to be within {CLOSE_POINTS:g} point of the best that these dollars buy."
     ]
     if not advice.is_sure and advice.pilots and advice.pilots[0].gain_points > LEAST_GAIN_POINTS:
         said = [f"The evidence is thin: try a pilot first. {pilot_text(advice.pilots[0])}", f"As it stands: {said[0]}"]
+    if advice.keeps and advice.kept:
+        said.insert(0, kept_text(advice.kept))
     if advice.runner_up:
         said.append(f"Runner-up: {advice.runner_up.option.name}, about {advice.runner_up.expected:.1f}.")
     return said
+
+
+def kept_text(kept: Kept) -> str:
+    """Returns why a pilot's model is kept, in a sentence.
+
+    Args:
+      kept: the model.
+    """
+    return (
+        f"Keep {kept.name} of the pilot: it scores {kept.outcome.score:.1f} already, and nothing that these dollars "
+        "buy is expected to score more."
+    )
 
 
 def pilot_text(pilot: Pilot) -> str:

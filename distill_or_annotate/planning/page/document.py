@@ -12,7 +12,7 @@ from distill_or_annotate.planning.outcomes import Evidence
 from distill_or_annotate.planning.page.numbers import numbers_of
 from distill_or_annotate.planning.posterior import Draws
 from distill_or_annotate.planning.prices import PlanPrices
-from distill_or_annotate.planning.text import pilot_text, recommendation
+from distill_or_annotate.planning.text import kept_text, pilot_text, recommendation
 from distill_or_annotate.planning.wishes import Wish
 
 _FOLDER = pathlib.Path(__file__).parent
@@ -38,6 +38,7 @@ def page(
         "pilots": [pilot_text(pilot) for pilot in advice.pilots],
         "pilot_gain_points": advice.pilots[0].gain_points if advice.pilots else 0.0,
         "assumptions": list(assumed),
+        "kept": {"score": advice.kept.outcome.score, "text": kept_text(advice.kept)} if advice.kept else None,
     }
     known = len(evidence.outcomes)
     known_text = (

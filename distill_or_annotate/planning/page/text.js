@@ -69,15 +69,23 @@ function kindText(option) {
 // The recommendation in sentences; where it is not sure enough, the pilot comes first, at the plan's own prices.
 function recommendationOf(shown, plan, isMoved) {
   const best = shown.recommended;
+  const buy = keepsPilot(shown, plan) ? "The best purchase is" : "Buy";
   let said = [
-    `Buy ${best.name}: about ${score(best.expected)}, in 8 of 10 cases ${score(best.low)} to ${score(best.high)}. ` +
+    `${buy} ${best.name}: about ${score(best.expected)}, in 8 of 10 cases ${score(best.low)} to ${score(best.high)}. ` +
     certaintyText(best),
   ];
   if (isThin(shown, plan)) {
     said = [thinText(plan, isMoved), `As it stands: ${said[0]}`];
   }
+  if (keepsPilot(shown, plan)) said.unshift(plan.kept.text);
   if (shown.runner_up) said.push(runnerUpText(shown.runner_up));
   return said;
+}
+
+// Whether nothing that could be bought is expected to score more than the pilot's best student does already.
+function keepsPilot(shown, plan) {
+  const tenths = value => Math.floor(value * 10 + 0.5);
+  return plan.kept !== null && tenths(plan.kept.score) >= tenths(shown.recommended.expected);
 }
 
 function isThin(shown, plan) {

@@ -50,7 +50,11 @@ function showRecommendation(asked) {
   const isThinNow = isThin(shown, asked);
   at("thin").hidden = !isThinNow;
   at("thin").textContent = isThinNow ? thinText(plan, !isToday()) : "";
-  at("buy").textContent = `${isThinNow ? "As it stands, buy" : "Buy"} ${best.name}`;
+  const keeps = keepsPilot(shown, plan);
+  at("kept").hidden = !keeps;
+  at("kept").textContent = keeps ? plan.kept.text : "";
+  const buy = isThinNow ? "As it stands, buy" : "Buy";
+  at("buy").textContent = `${keeps ? "The best purchase:" : buy} ${best.name}`;
   at("brief").textContent = `${best.name}: ${score(best.expected)}`;
   at("expected").textContent =
     `Expected score ${score(best.expected)}; in 8 of 10 cases ${score(best.low)} to ${score(best.high)}.`;

@@ -14,6 +14,7 @@ import pytest
 from distill_or_annotate import planning
 from distill_or_annotate.costs import distill_cost_per_1k, finetune_cost
 from distill_or_annotate.planning import advice, arguments, command, posterior, prior, wanted
+from distill_or_annotate.planning.kept import kept_of
 from distill_or_annotate.planning.options import why_not
 from distill_or_annotate.planning.outcomes import Evidence, PlanningError
 from distill_or_annotate.planning.page import page
@@ -33,7 +34,7 @@ document.addEventListener("planned", event => {
   const all = found => [...document.querySelectorAll(found)];
   const cells = id => all(`#${id} tr`).map(row => [...row.cells].map(cell => cell.textContent));
   window.settled.push({detail: event.detail, status: text("status"), buy: text("buy"), thin: text("thin"),
-    nothing: text("nothing"), infeasible: all("#infeasible-list li").map(li => li.textContent),
+    kept: text("kept"), nothing: text("nothing"), infeasible: all("#infeasible-list li").map(li => li.textContent),
     changes: all("#change-list li").map(li => li.textContent),
     bill: cells("bill-lines"), frontier: cells("frontier-lines"), hash: location.hash,
     dots: document.querySelectorAll("#chart .mark").length, stale: document.querySelectorAll(".stale").length});
@@ -61,7 +62,8 @@ class Plan:
         arguments.add_arguments(parser)
         args = parser.parse_args(words)
         self.prices = wanted.prices_for(args)
-        self.evidence = evidence or command.evidence_of(args.results, args.task)
+        self.evidence = evidence or command.evidence_of([*args.results, *args.pilot], args.task)
+        self.kept = kept_of(self.evidence.outcomes) if args.pilot else None
         self.wish = Wish(
             float(args.budget_usd), args.labels_at_hand, args.max_labels, args.max_unlabeled,
             wanted.model_names("teachers", args.teachers), wanted.model_names("students", args.students),
@@ -71,7 +73,7 @@ class Plan:
 
     def written(self, folder):
         """The address of its page."""
-        today = advice.advise(self.wish, self.prices, self.draws)
+        today = advice.advise(self.wish, self.prices, self.draws, self.kept)
         path = folder / "plan.html"
         path.write_text(page(today, self.evidence, self.wish, self.prices, self.draws, self.prices.notes), "utf-8")
         return path.as_uri()
@@ -87,7 +89,7 @@ class Plan:
             compute_factor=values["compute_factor"],
             llm_factor=values.get("llm_factor", 1.0),
         )
-        return wish, prices, advice.advise(wish, prices, self.draws)
+        return wish, prices, advice.advise(wish, prices, self.draws, self.kept)
 
 
 def _close(seen, judged):
@@ -128,7 +130,9 @@ def _same(state, plan):
         (name, f"${usd:,.2f}") for name, usd in (*cost_lines(said.best.option), ("all", said.best.option.total_usd))
     ]
     assert [tuple(row[:2]) for row in state["bill"]] == lines
-    assert state["status"].endswith(" ".join(recommendation(dataclasses.replace(said, pilots=()))))
+    told = recommendation(dataclasses.replace(said, pilots=()))
+    assert all(sentence in state["status"] for sentence in told)
+    assert state["kept"] == (told[0] if said.keeps else "")
     assert said.best.option.name in state["buy"]
     return said
 
@@ -193,7 +197,7 @@ def test_each_slider_says_it_of_a_forecasts_accelerators(browser, tmp_path):
 
 
 def test_each_slider_says_it_of_a_scaled_book_and_known_models(browser, tmp_path):
-    words = ["--task", "mini", "--book", "quickstart_scaled", "--budget-usd", "30", "--results", str(_RUN)]
+    words = ["--task", "mini", "--book", "quickstart_scaled", "--budget-usd", "30", "--pilot", str(_RUN)]
     plan = Plan(words, 600)
     _moved(browser, plan.written(tmp_path), plan, [("budget_usd", 700), ("label_usd", 820), ("compute_factor", 910)])
 

@@ -25,4 +25,4 @@ MAX_USD=$(sed -n 's/^# Command: .*--max-usd //p' "$OUT/plan.gin")
 "$BIN/doa" run "$OUT/plan.gin" --run-dir "$OUT/plan" --max-usd "$MAX_USD"
 
 echo "== 5. What is left, and what it should buy now"
-plan --budget-usd "$BUDGET_USD" --pilot "$OUT/pilot" "$OUT/plan"
+plan --budget-usd "$BUDGET_USD" --pilot "$OUT/pilot" "$OUT/plan" --html "$OUT/plan.html"

@@ -121,13 +121,14 @@ def advise(wish: Wish, prices: PlanPrices, draws: Draws, kept: Kept | None = Non
     """
     judged = judge(options_of(wish, prices), prices, draws)
     best = best_of(judged)
+    tried = pilots(wish, prices, draws)
     return Advice(
         best=best,
         runner_up=_runner_up(judged, best),
         judged=tuple(judged),
-        frontier=tuple(_frontier(wish, prices, draws)),
+        frontier=tuple(_frontier(wish, prices, draws, kept)),
         break_evens=tuple(break_evens(wish, prices, draws)),
-        pilots=tuple(pilots(wish, prices, draws)[:_SHOWN_PILOTS]),
+        pilots=tuple(pilot for pilot in tried[:_SHOWN_PILOTS] if pilot.gain_points > LEAST_GAIN_POINTS),
         is_sure=best.chance >= SURE,
         kept=kept,
     )
@@ -141,8 +142,8 @@ def _runner_up(judged: Sequence[Judged], best: Judged) -> Judged | None:
     return None
 
 
-def _frontier(wish: Wish, prices: PlanPrices, draws: Draws) -> list[Judged]:
-    """The best option of each budget up to the wish's; budgets that buy nothing are left out."""
+def _frontier(wish: Wish, prices: PlanPrices, draws: Draws, kept: Kept | None) -> list[Judged]:
+    """The best option of each budget up to the wish's; budgets that buy no more than what is there are left out."""
     found: list[Judged] = []
     for step in range(FRONTIER_POINTS):
         share = FRONTIER_FROM ** (1 - step / (FRONTIER_POINTS - 1))
@@ -153,4 +154,5 @@ def _frontier(wish: Wish, prices: PlanPrices, draws: Draws) -> list[Judged]:
         best = best_of(judge(options, prices, draws))
         if not found or best.expected > found[-1].expected + FRONTIER_RISE_POINTS:
             found.append(best)
-    return found
+    better = [each for each in found if kept is None or each.expected > kept.outcome.score]
+    return better or found[-1:]

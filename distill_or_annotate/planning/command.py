@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
       PlanningError: no plan can be made of the evidence and wishes; the message names the fix.
       ReportError: a folder holds no run.
     """
+    _check_folders(args)
     budget_usd = wanted.dollars("budget_usd", args.budget_usd, args.rate)
     evidence = evidence_of([*args.results, *args.pilot], args.task)
     prices = wanted.prices_for(args)
@@ -75,6 +76,13 @@ def run(args: argparse.Namespace) -> int:
 
         print_plan(advice, evidence, wish, prices, assumed)
     return 0
+
+
+def _check_folders(args: argparse.Namespace) -> None:
+    for field in ("html", "write_gin"):
+        path = getattr(args, field)
+        if path is not None and not path.parent.is_dir():
+            raise PlanningError(f"{field}: there is no folder {path.parent}. Fix: mkdir -p {path.parent}")
 
 
 def _write_gin(advice: Advice, args: argparse.Namespace, budget_usd: float, at_hand_usd: float) -> None:

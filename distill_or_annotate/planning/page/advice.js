@@ -73,7 +73,8 @@ function* frontierOf(plan, draws) {
     const best = judgedOf(judged, favourite(options, judged.expected), draws, plan);
     if (!found.length || best.expected > found[found.length - 1].expected + settings.frontier_rise_points) found.push(best);
   }
-  return found;
+  const better = found.filter(each => plan.kept === null || each.expected > plan.kept.score);
+  return better.length ? better : found.slice(-1);
 }
 
 function affordable(wish, prices) {

@@ -135,6 +135,11 @@ def test_json_holds_what_the_text_says(capsys):
     assert json.loads(_plan(capsys, "--task", "wlp", "--budget-usd", "300", "--json")) == found
 
 
+def test_a_folder_that_is_missing_is_said_before_anything_is_worked_out(tmp_path, capsys):
+    with pytest.raises(PlanningError, match=r"html: there is no folder .*none\. Fix: mkdir -p"):
+        _plan(capsys, "--task", "wlp", "--budget-usd", "300", "--html", str(tmp_path / "none" / "plan.html"))
+
+
 def test_a_pilot_of_one_model_is_refused(tmp_path):
     row = {
         "task": "t", "strategy": "annotate", "mode": "fair", "n_labels": 10, "additional_usd": 0.0, "total_usd": 1.0,

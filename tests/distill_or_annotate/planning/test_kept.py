@@ -44,5 +44,18 @@ def test_a_plan_keeps_what_is_good_enough_and_says_so(score, keeps, draws):
     assert first.startswith("Keep the student on 500 labels, 4,000 distilled of the pilot: it scores 99.0") == keeps
 
 
+def test_budgets_that_buy_no_more_than_what_is_there_are_not_on_the_frontier(draws):
+    every = advice.advise(Wish(400.0), _PRICES, draws).frontier
+    middle = Kept(dataclasses.replace(_PILOT[2], score=(every[0].expected + every[-1].expected) / 2))
+    left = advice.advise(Wish(400.0), _PRICES, draws, middle).frontier
+    assert 0 < len(left) < len(every) and all(each.expected > middle.outcome.score for each in left)
+    none_left = advice.advise(Wish(400.0), _PRICES, draws, Kept(dataclasses.replace(_PILOT[2], score=99.9))).frontier
+    assert none_left == every[-1:]
+
+
+def test_pilots_that_would_change_nothing_are_not_proposed(draws):
+    assert all(pilot.gain_points > 0 for pilot in advice.advise(Wish(400.0), _PRICES, draws).pilots)
+
+
 def test_without_a_pilot_nothing_is_kept(draws):
     assert not advice.advise(Wish(50.0), _PRICES, draws).keeps

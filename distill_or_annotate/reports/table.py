@@ -196,11 +196,13 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
         stderr = rows[0].get("stderr")
     flags = [row["degenerate"] for row in rows if row.get("degenerate") and row["degenerate"]["flagged"]]
     reasons = {reason for flag in flags for reason in flag.get("reasons") or ["no reason given"]}
-    notes = sorted(reason.replace("+-", "±") for reason in reasons)
+    which = f"{len(flags)} of {len(rows)} models: " if len(rows) > 1 else ""
+    notes = [which + "; ".join(sorted(reason.replace("+-", "±") for reason in reasons))] if reasons else []
     if plan and plan.get("capped_by_pool"):
         notes.append("the dollars would have bought more than the pool holds")
     return ReportCell(
-        status="degenerate" if flags else "score",
+        # One unlucky seed of three does not make a mean worthless; half of them do.
+        status="degenerate" if flags and 2 * len(flags) >= len(rows) else "score",
         value=mean,
         stderr=stderr,
         n_seeds=len(rows),

@@ -60,6 +60,16 @@ def test_seeds_that_made_one_model_keep_the_error_of_its_test(write_run, rows):
     assert (cell.value, cell.stderr, cell.n_seeds) == (49.5, 1.25, 2)
 
 
+@pytest.mark.parametrize(("n_flagged", "status"), [(0, "score"), (1, "score"), (2, "degenerate"), (3, "degenerate")])
+def test_a_cell_is_degenerate_where_at_least_half_of_its_models_are(n_flagged, status, write_run, rows):
+    target = next(row for row in rows if row["strategy"] == "distill" and row["score"] == 49.5)
+    flags = [{"flagged": seed < n_flagged, "reasons": ["within noise"] * (seed < n_flagged)} for seed in range(3)]
+    others = [each for each in rows if each is not target]
+    seeds = [{**target, "seed": seed, "degenerate": flag} for seed, flag in enumerate(flags)]
+    cell = _block(write_run([*others, *seeds])).rows["distill"][3]
+    assert cell.status == status and ("within noise" in cell.note) == (n_flagged > 0)
+
+
 def test_without_a_plan_a_hole_is_missing_and_not_unaffordable(write_run, rows):
     cell = _block(write_run(rows, manifest=False)).rows["distill"][0]
     assert cell.status == "missing" and "no plan" in cell.note

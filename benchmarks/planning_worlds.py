@@ -80,23 +80,26 @@ def run_worlds(folder: Path, with_prior: bool) -> Iterator[World]:
       folder: holds NAME/results.jsonl of grids.
       with_prior: whether the planner believes what the paper's tasks say.
     """
+    believed = prior.learnt() if with_prior else prior.broad()
     for path in sorted(folder.glob("*/results.jsonl")):
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        for task in sorted({row["task"] for row in rows}):
-            whole = outcomes.of_rows(rows, task)
-            found = [row for row in rows if row["task"] == task and row["strategy"] in ("annotate", "distill")]
-            sizes = sorted({row["initial_labels"] for row in found})
-            if len(sizes) < 3 or all(each.degenerate for each in whole.outcomes):
+        # Another student, and another shuffle of the labels, is a world of its own.
+        for task, student, seed in sorted({(row["task"], row["student"], row["data_seed"]) for row in rows}):
+            same = [row for row in rows if (row["task"], row["student"], row["data_seed"]) == (task, student, seed)]
+            whole = outcomes.of_rows(same, task)
+            found = [row for row in same if row["strategy"] in ("annotate", "distill")]
+            n_labels = sorted({row["initial_labels"] for row in found})
+            if len(n_labels) < 3 or all(each.degenerate for each in whole.outcomes):
                 continue
-            known = tuple(each for each in whole.outcomes if each.n_labels < sizes[-1])
+            known = tuple(each for each in whole.outcomes if each.n_labels < n_labels[-1])
             label_usd = found[0]["initial_usd"] / found[0]["initial_labels"]
             cells = [
                 Cell(each, each.n_labels * label_usd, row["total_usd"] - each.n_labels * label_usd, each in known)
                 for row in found
                 for each in outcomes.of_rows([row], task).outcomes
             ]
-            believed = prior.learnt() if with_prior else prior.broad()
-            yield World(path.parent.name, tuple(cells), whole, dataclasses.replace(whole, outcomes=known), believed)
+            name = f"{path.parent.name} {student} {seed}"
+            yield World(name, tuple(cells), whole, dataclasses.replace(whole, outcomes=known), believed)
 
 
 def synthetic_worlds(count: int, kind: str, seed: int = 0) -> Iterator[World]:

@@ -4,8 +4,10 @@ import argparse
 import json
 import pathlib
 import sys
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from distill_or_annotate.planning import arguments, prior, wanted
+from distill_or_annotate.planning import arguments, prior, sizes, wanted
 from distill_or_annotate.planning.advice import Advice, advise
 from distill_or_annotate.planning.as_json import as_dict
 from distill_or_annotate.planning.kept import kept_of
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     """
     _check_folders(args)
     budget_usd = wanted.dollars("budget_usd", args.budget_usd, args.rate)
-    evidence = evidence_of([*args.results, *args.pilot], args.task)
+    models = {role: _models(args, role) for role in ("teacher", "student")}
+    evidence = evidence_of([*args.results, *args.pilot], args.task, models)
     prices = wanted.prices_for(args)
     paid = paid_for(args.pilot, args.task, prices.label_usd, is_said=args.label_usd is not None)
     if paid.usd >= budget_usd:
@@ -52,14 +55,14 @@ def run(args: argparse.Namespace) -> int:
         max(args.labels_at_hand, paid.n_labels),
         args.max_labels,
         args.max_unlabeled,
-        wanted.model_names("teachers", args.teachers),
-        wanted.model_names("students", args.students),
+        models["teacher"],
+        models["student"],
         args.served_per_month,
         args.months,
     )
     believed = prior.learnt(args.task) if args.prior == "paper" else prior.broad()
     draws = condition(evidence, believed, seed=args.seed).first(PLANNED_DRAWS).rounded()
-    kept = kept_of(evidence_of(args.pilot, args.task).outcomes) if args.pilot else None
+    kept = kept_of(evidence_of(args.pilot, args.task, models).outcomes) if args.pilot else None
     advice = advise(wish, prices, draws, kept)
     assumed = [*prices.notes, *paid.notes(), *_ASSUMED]
     if args.write_gin:
@@ -97,21 +100,35 @@ def _write_gin(advice: Advice, args: argparse.Namespace, budget_usd: float, at_h
     args.write_gin.write_text(scenario_text(option, pilot, about, max_usd), encoding="utf-8")
 
 
-def evidence_of(folders: list[pathlib.Path], task: str) -> Evidence:
+def _models(args: argparse.Namespace, role: str) -> tuple[str, ...]:
+    """The models to choose from: sizes of T5, or those of the results."""
+    known = {row.get(role) for row in _rows([*args.results, *args.pilot]) if row["task"] == args.task}
+    return wanted.model_names(f"{role}s", getattr(args, f"{role}s"), sorted(known - {None, ""}))
+
+
+def _rows(folders: list[pathlib.Path]) -> list[dict[str, Any]]:
+    from distill_or_annotate.reports import read_run
+
+    return [row for folder in folders for row in read_run(folder).results]
+
+
+def evidence_of(
+    folders: list[pathlib.Path], task: str, models: Mapping[str, Collection[str]] | None = None
+) -> Evidence:
     """Returns what runs say of a task.
 
     Args:
       folders: of runs; none is no evidence.
       task: the task.
+      models: by role, models to choose from: others whose size is not counted are left out. '' names none.
 
     Raises:
       PlanningError: the runs have no model of the task, or mix metrics or modes.
       ReportError: a folder holds no run.
     """
-    from distill_or_annotate.reports import read_run
-
-    rows = [row for folder in folders for row in read_run(folder).results]
-    found = of_rows(rows, task)
+    rows = _rows(folders)
+    asked = {role: set(names) - {""} for role, names in (models or {}).items()}
+    found = of_rows([row for row in rows if all(_is_asked(row, *each) for each in asked.items())], task)
     if folders and not found.outcomes:
         tasks = sorted({row["task"] for row in rows})
         raise PlanningError(
@@ -124,3 +141,11 @@ def evidence_of(folders: list[pathlib.Path], task: str) -> Evidence:
             "teacher and the student at one N, or leave --results out to plan from the prior alone."
         )
     return found
+
+
+def _is_asked(row: Mapping[str, Any], role: str, names: Collection[str]) -> bool:
+    """Whether a row's model is one to choose from, or of a size that tells of those."""
+    model = row.get(role) or ""
+    if row["strategy"] == {"teacher": "annotate", "student": "teacher"}[role]:
+        return True
+    return not names or model in names or all(map(sizes.is_counted, (model, *names)))

@@ -105,7 +105,7 @@ def of_rows(rows: Iterable[Mapping[str, Any]], task: str) -> Evidence:
       task: the task.
 
     Raises:
-      PlanningError: the rows mix metrics or modes.
+      PlanningError: the rows mix metrics or modes, or models of which one's size is not known.
     """
     known: dict[tuple, Mapping[str, Any]] = {}
     for row in rows:
@@ -118,6 +118,13 @@ def of_rows(rows: Iterable[Mapping[str, Any]], task: str) -> Evidence:
             raise PlanningError(
                 f"{field}: the results of {task!r} mix {' and '.join(values)}; scores can be compared within one only. "
                 "Fix: name runs of one."
+            )
+    for role, strategies in (("teacher", ("teacher", "distill")), ("student", ("annotate", "distill"))):
+        models = sorted({row[role] for row in found if row["strategy"] in strategies and row.get(role)})
+        if len(models) > 1 and not all(map(sizes.is_counted, models)):
+            raise PlanningError(
+                f"{role}: the results of {task!r} mix {' and '.join(models)}, and nothing says how their sizes compare."
+                f" Fix: --{role}s with one of them."
             )
     floors = [score for row in found for score in (row.get("floor") or {}).values()]
     # A floor learnt from labels rises with them; what has not begun to learn is at the constant ones.

@@ -9,7 +9,7 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from distill_or_annotate import paper
 from distill_or_annotate.costs import model_flops
@@ -59,12 +59,13 @@ def dollars(field: str, said: str | None, rates: Sequence[str]) -> float | None:
     return number * known[currency]
 
 
-def model_names(field: str, said: str) -> tuple[str, ...]:
+def model_names(field: str, said: str, known: Collection[str] = ()) -> tuple[str, ...]:
     """Returns models by their full names.
 
     Args:
       field: its name, for the message.
       said: names with commas between; T5 v1.1 sizes may be short. '' is the priced model alone.
+      known: models of the evidence, which may be named, too.
 
     Raises:
       PlanningError: a model is not counted.
@@ -73,9 +74,10 @@ def model_names(field: str, said: str) -> tuple[str, ...]:
         return ("",)
     found = []
     for name in said.split(","):
-        full = next((each for each in (name, _FAMILY + name) if each in model_flops.models()), None)
+        allowed = (*model_flops.models(), *known)
+        full = next((each for each in (name, _FAMILY + name) if each in allowed), None)
         if full is None:
-            short = [each.removeprefix(_FAMILY) for each in model_flops.models()]
+            short = [each.removeprefix(_FAMILY) for each in dict.fromkeys(allowed)]
             near = difflib.get_close_matches(name, short, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise PlanningError(f"{field}: received {name!r}; {hint}allowed: {', '.join(short)}.")

@@ -1,5 +1,6 @@
 """The floor of the planner's backtest: what it reached once it must not lose again."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -31,6 +32,34 @@ def test_at_the_papers_own_prices_it_is_no_worse_than_always_distilling(repriced
 
 def test_its_80_percent_intervals_hold_70_to_90_percent(repriced):
     assert 0.7 <= repriced["coverage_of_80"] <= 0.9
+
+
+def test_a_study_of_several_students_and_seeds_is_several_worlds(tmp_path):
+    row = {"task": "mini", "mode": "fair", "metric": "entity_f1", "teacher": "mini_teacher", "n_unlabeled": 500}
+    rows = [
+        row
+        | {
+            "strategy": strategy,
+            "student": student,
+            "data_seed": seed,
+            "n_labels": n,
+            "initial_labels": n,
+            "score": 50.0,
+        }
+        | {"initial_usd": n * 0.2, "total_usd": n * 0.2 + usd, "run_ids": [f"{strategy}{student}{seed}{n}"]}
+        for strategy, usd in (("annotate", 0.0), ("distill", 3.0))
+        for student in ("mini_student", "minilm_2")
+        for seed in (0, 1)
+        for n in (100, 500, 1000)
+    ]
+    (tmp_path / "grid").mkdir()
+    text = "".join(json.dumps(each) + "\n" for each in rows)
+    (tmp_path / "grid" / "results.jsonl").write_text(text, encoding="utf-8")
+    worlds = list(planning_worlds.run_worlds(tmp_path, with_prior=False))
+    assert [world.name for world in worlds] == [f"grid {s} {n}" for s in ("mini_student", "minilm_2") for n in (0, 1)]
+    for world in worlds:
+        assert len(world.cells) == 6 and len(world.pilot.outcomes) == 4
+        assert [cell.compute_usd for cell in world.cells if cell.outcome.n_unlabeled] == pytest.approx([3.0] * 3)
 
 
 def test_cells_are_those_of_the_tables():

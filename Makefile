@@ -36,9 +36,11 @@ lint: install
 # Over a minute each, or of the benchmarks: `make test` stays short enough to be run, CI runs both.
 LONG_TESTS := tests/benchmarks tests/docs/test_adding_a_task.py tests/docs/test_t5x_users.py \
   tests/distill_or_annotate/own_tasks/test_from_a_table.py
+BROWSER_TESTS := tests/distill_or_annotate/reports/test_browser.py tests/distill_or_annotate/planning/test_page_browser.py
+APART := $(LONG_TESTS) $(BROWSER_TESTS)
 
 tests: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(LONG_TESTS)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(APART)) $(PYTEST_ARGS)
 
 test: lint tests ## Set-up, lint and the test suite.
 
@@ -52,8 +54,7 @@ test-parity: install ## Network and converted checkpoints against transformers o
 
 test-browser: install ## The report and the plan's page loaded in headless Chromium (from Debian's packages, installed when missing).
 	bash launch/install_browser.sh
-	DOA_NEEDS_BROWSER=1 $(BIN)/python -m pytest tests/distill_or_annotate/reports/test_browser.py \
-	  tests/distill_or_annotate/planning/test_page_browser.py
+	DOA_NEEDS_BROWSER=1 $(BIN)/python -m pytest $(BROWSER_TESTS)
 
 format: install ## Format and fix what can be fixed.
 	$(BIN)/ruff check --fix .

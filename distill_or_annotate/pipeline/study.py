@@ -132,8 +132,9 @@ def _parsed(name: str, macros: Mapping[str, Any]) -> Iterator[str]:
     """Gin, holding a scenario's configuration while the block runs; yields what form and task add to its name."""
     import gin
 
-    _configurable()
+    # A configuration that somebody left locked takes no new names.
     gin.clear_config()
+    _configurable()
     for folder in search_paths():
         gin.add_config_file_search_path(folder)
     try:

@@ -57,6 +57,14 @@ def test_a_scenario_finds_its_own_files_from_any_folder_and_leaves_the_paths_as_
     assert sys.path == before and gin_files.find("task.gin") is None
 
 
+def test_a_configuration_that_was_left_locked_does_not_keep_a_scenario_from_being_read():
+    script = (
+        "import gin; gin.finalize(); from distill_or_annotate.pipeline import study; print(study.read('smoke')[0].name)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["smoke"]
+
+
 def test_the_task_s_gin_file_stands_after_every_stage_s_own(tmp_path):
     scenario, _ = study.read("smoke", ["task_gin=gin/tasks/wlp_mini.gin"])
     for stage in expand(scenario):

@@ -6,7 +6,9 @@ in the environment holds for the processes that tests start, too.
 """
 
 import atexit
+import gc
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -24,9 +26,25 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+# A compiled program maps about nine pieces of memory, of which Linux gives a process 65,530 (vm.max_map_count): without
+# this a worker of the whole suite dies in one of its last files, and says nothing.
+_MOST_MAPPINGS = 20_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_let_go():
+    """Frees compiled programs after a file, where there are many."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > _MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_collection_modifyitems(items):

@@ -42,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     """
     _check_folders(args)
     budget_usd = wanted.dollars("budget_usd", args.budget_usd, args.rate)
-    models = {role: _models(args, role) for role in ("teacher", "student")}
-    evidence = evidence_of([*args.results, *args.pilot], args.task, models)
+    folders = [*args.results, *args.pilot]
+    models = _models(args, _rows(folders))
+    evidence = evidence_of(folders, args.task, models)
     prices = wanted.prices_for(args)
     paid = paid_for(args.pilot, args.task, prices.label_usd, is_said=args.label_usd is not None)
     if paid.usd >= budget_usd:
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     )
     believed = prior.learnt(args.task) if args.prior == "paper" else prior.broad()
     draws = condition(evidence, believed, seed=args.seed).first(PLANNED_DRAWS).rounded()
-    kept = kept_of(evidence_of(args.pilot, args.task, models).outcomes) if args.pilot else None
+    kept = kept_of(of_rows(_asked(_rows(args.pilot), models), args.task).outcomes)
     advice = advise(wish, prices, draws, kept)
     assumed = [*prices.notes, *paid.notes(), *_ASSUMED]
     if args.write_gin:
@@ -100,10 +101,13 @@ def _write_gin(advice: Advice, args: argparse.Namespace, budget_usd: float, at_h
     args.write_gin.write_text(scenario_text(option, pilot, about, max_usd), encoding="utf-8")
 
 
-def _models(args: argparse.Namespace, role: str) -> tuple[str, ...]:
-    """The models to choose from: sizes of T5, or those of the results."""
-    known = {row.get(role) for row in _rows([*args.results, *args.pilot]) if row["task"] == args.task}
-    return wanted.model_names(f"{role}s", getattr(args, f"{role}s"), sorted(known - {None, ""}))
+def _models(args: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The models to choose from, by role: sizes of T5, or those of the results."""
+    found = {}
+    for role in ("teacher", "student"):
+        known = {row.get(role) for row in rows if row["task"] == args.task}
+        found[role] = wanted.model_names(f"{role}s", getattr(args, f"{role}s"), sorted(known - {None, ""}))
+    return found
 
 
 def _rows(folders: list[pathlib.Path]) -> list[dict[str, Any]]:
@@ -127,8 +131,7 @@ def evidence_of(
       ReportError: a folder holds no run.
     """
     rows = _rows(folders)
-    asked = {role: set(names) - {""} for role, names in (models or {}).items()}
-    found = of_rows([row for row in rows if all(_is_asked(row, *each) for each in asked.items())], task)
+    found = of_rows(_asked(rows, models or {}), task)
     if folders and not found.outcomes:
         tasks = sorted({row["task"] for row in rows})
         raise PlanningError(
@@ -141,6 +144,11 @@ def evidence_of(
             "teacher and the student at one N, or leave --results out to plan from the prior alone."
         )
     return found
+
+
+def _asked(rows: list[dict[str, Any]], models: Mapping[str, Collection[str]]) -> list[dict[str, Any]]:
+    named = {role: set(names) - {""} for role, names in models.items()}
+    return [row for row in rows if all(_is_asked(row, *each) for each in named.items())]
 
 
 def _is_asked(row: Mapping[str, Any], role: str, names: Collection[str]) -> bool:

@@ -10,9 +10,10 @@ from distill_or_annotate.prices import PriceBook
 
 # Standard error of a score that nobody measured, on the logit scale.
 UNMEASURED = 0.4
-# What the paper's GPT-3.5 scored as an annotator is drawn in its Figure 6 and printed nowhere.
+# Whose prompts stand for those of a task that Section 5 of the paper has not.
 _LIKE = "wlp"
-_SHOWN_OUTPUT_TOKENS = 0.03
+# Of a prompt with 32 examples and its answer, the answer is one example's target among 33 pairs: about this share.
+_OUTPUT_SHARE = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,6 @@ def _price(name: str, book: PriceBook, task: str) -> tuple[float, str]:
             f"llm: book {book.name} prices no {name!r}; allowed: {', '.join(api_models(book)) or 'none'}. Fix: "
             "--llm-usd DOLLARS a label, which `doa annotate --estimate` prints, or --book current."
         )
-    output = round(tokens * _SHOWN_OUTPUT_TOKENS)
+    output = round(tokens * _OUTPUT_SHARE)
     usd = api_label_cost(book, name, input_tokens=tokens - output, output_tokens=output).usd
     return usd, f"{tokens:,} tokens, as the paper's prompts for {like} have, at the book's prices"

@@ -46,3 +46,15 @@ def test_the_command_takes_a_model_of_the_results(folder, capsys):
     assert main(words) == 2
     assert main([*words, "--students", "minilm_9"]) == 2
     assert "did you mean minilm_2?" in capsys.readouterr().err
+
+
+def test_a_pilot_of_one_model_is_kept_beside_other_results(folder, tmp_path, capsys):
+    from distill_or_annotate.cli import main
+
+    pilot = tmp_path / "pilot"
+    pilot.mkdir()
+    row = json.dumps(_row("distill", "minilm_2", 99.5, n_labels=200))
+    (pilot / "results.jsonl").write_text(row + "\n", encoding="utf-8")
+    words = ["plan", "--task", "t", "--label-usd", "0.2", "--budget-usd", "20", "--students", "minilm_2"]
+    assert main([*words, "--results", str(folder), "--pilot", str(pilot)]) == 0
+    assert "Keep the student on 200 labels, 1,000 distilled" in capsys.readouterr().out

@@ -57,7 +57,6 @@ class Advice:
     Attributes:
       best: the recommended option.
       runner_up: the best of another strategy; where there is none, of other models; None where there is neither.
-      judged: every option, as `options_of` orders them.
       frontier: the best option of smaller budgets, dollars rising.
       break_evens: prices and traffic at which the recommendation changes.
       pilots: models worth training first, most points per dollar first.
@@ -67,7 +66,6 @@ class Advice:
 
     best: Judged
     runner_up: Judged | None
-    judged: tuple[Judged, ...]
     frontier: tuple[Judged, ...]
     break_evens: tuple[BreakEven, ...]
     pilots: tuple[Pilot, ...]
@@ -125,7 +123,6 @@ def advise(wish: Wish, prices: PlanPrices, draws: Draws, kept: Kept | None = Non
     return Advice(
         best=best,
         runner_up=_runner_up(judged, best),
-        judged=tuple(judged),
         frontier=tuple(_frontier(wish, prices, draws, kept)),
         break_evens=tuple(break_evens(wish, prices, draws)),
         pilots=tuple(pilot for pilot in tried[:_SHOWN_PILOTS] if pilot.gain_points > LEAST_GAIN_POINTS),

@@ -28,7 +28,6 @@ def numbers_of(evidence: Evidence, wish: Wish, prices: PlanPrices, draws: Draws)
     return {
         "task": evidence.task,
         "metric": evidence.metric,
-        "models_known": len(evidence.outcomes),
         "wish": dataclasses.asdict(wish),
         "prices": prices_as_dict(wish, prices),
         "decades": {
@@ -123,4 +122,4 @@ def _draws(draws: Draws) -> dict[str, Any]:
     unit = 10**posterior.DIGITS
     arrays = {name: np.rint(getattr(draws, name) * unit).astype(int) for name in ("drawn", "linear", "dice")}
     columns = {name: array.T.tolist() for name, array in arrays.items()}
-    return columns | {"unit": unit, "floor": draws.floor, "effective": round(draws.effective, 1)}
+    return columns | {"unit": unit, "floor": draws.floor}

@@ -5,9 +5,11 @@ Each row is a study of `doa run` with one setting changed, beside the same study
   learning_rate   both students at a thirtieth of the tuned rate, as the paper's 3e-5 is of one at which T5 v1.1 trains
   annotate_rate   the student on labels alone at that rate
   search          both students searched on dev
-  padding         the loss over every position, pads included
+  training        the paper's optimizer, clipping and schedule for both students, at the best of three rates on dev
+  padding         the loss over every position, pads included (no row where the teacher is an encoder)
   gold            no gold labels among the teacher's
   pool            the pool holds the labelled sources (embedded task alone: `wlp_mini`'s always does)
+  prefix          the task's name before each source (embedded task alone)
   metrics         the same predictions by the paper's metric: the entity parser one word short; for words (mini_cls) an
                   unknown one is the first class
 
@@ -56,7 +58,14 @@ _BASE = "fair"
 _COUNTED = {"capture": {"PADDING": "counted"}, "distill": {"PADDING": "counted", "NORMALIZE_BY": "positions"}}
 _NO_GOLD = {"capture": {"GIVEN_TASK": None}, "distill": {"GOLD": None}}
 _RATES = (1 / 2.5, 1, 2.5)
-ROWS = ("learning_rate", "annotate_rate", "search", "padding", "gold", "pool", "metrics")
+# The paper's way of training the mini student, and rates at which AdamW trains models of that size.
+_PAPER_TRAINING = {
+    "annotate_gin": "gin/experiments/paper_mini_annotate.gin",
+    "distill_gin": "gin/experiments/paper_mini_distill.gin",
+}
+_PREFIXED = {"task": "mini_prefixed", "task_gin": "gin/tasks/mini_prefixed.gin"}
+_ADAMW_RATES = (3e-4, 1e-3, 3e-3)
+ROWS = ("learning_rate", "annotate_rate", "search", "training", "padding", "gold", "pool", "prefix", "metrics")
 
 Cell = tuple[str, float]
 
@@ -65,6 +74,7 @@ def main() -> None:
     """Runs the rows named on the command line and prints what they changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--study", choices=list(STUDIES), default="mini")
+    parser.add_argument("--scenarios", nargs="+", help="of the study (default: all)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="data seeds")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/deviations"))
@@ -72,9 +82,13 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="write the table here")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
     args = parser.parse_args()
+    study = STUDIES[args.study]
+    if unknown := set(args.scenarios or ()) - set(study):
+        parser.error(f"--scenarios {' '.join(sorted(unknown))}: the study {args.study} has {', '.join(study)}.")
     args.stages_dir = args.stages_dir or args.run_dir / "stages"
     report = {"study": args.study, "seeds": args.seeds, "ratio": RATIO, "rows": []}
-    for name, narrowed in STUDIES[args.study].items():
+    for name in args.scenarios or study:
+        narrowed = study[name]
         base = _run(name, _BASE, narrowed, args)
         for row in args.rows:
             if row == "metrics":
@@ -99,6 +113,7 @@ def changed(row: str, name: str, narrowed: Mapping[str, Any]) -> dict[str, Any] 
       narrowed: fields that narrow it.
     """
     from distill_or_annotate.pipeline import study
+    from distill_or_annotate.scenarios import is_encoder
 
     scenario, _ = study.read(name, [f"{field}={value!r}" for field, value in narrowed.items()])
     rates = {kind: _rate(scenario.gin_file(kind), scenario.macros.get(kind, {})) for kind in ("annotate", "distill")}
@@ -106,8 +121,15 @@ def changed(row: str, name: str, narrowed: Mapping[str, Any]) -> dict[str, Any] 
         return {
             "search": {kind: {"LEARNING_RATE": tuple(_short(rate * r) for r in _RATES)} for kind, rate in rates.items()}
         }
+    if row == "training":
+        rates = {"LEARNING_RATE": _ADAMW_RATES}
+        return {**_PAPER_TRAINING, "search": dict.fromkeys(("annotate", "distill"), rates)}
     if row == "pool":
         return {"task": "mini_pooled"} if scenario.task == "mini" else None
+    if row == "prefix":
+        return _PREFIXED if scenario.task == "mini" else None
+    if row == "padding" and is_encoder(scenario.teacher):
+        return None
     slow = {kind: {"LEARNING_RATE": _short(rate / RATIO)} for kind, rate in rates.items()}
     changes = {
         "learning_rate": slow,
@@ -214,13 +236,28 @@ def markdown(report: Mapping[str, Any]) -> str:
     Args:
       report: what `main` prints.
     """
-    lines = ["| difference | study | annotate | distill | budgets whose better buy changed |", "|---|---|---|---|---|"]
+    lines = [
+        "| difference | study | annotate | distill | distill - annotate | budgets whose better buy changed |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in report["rows"]:
         told = [_told([cell for cell in row["cells"] if cell["strategy"] == name]) for name in ("annotate", "distill")]
         moved = [f"+${each['additional_usd']:g}" for each in row["verdicts"] if each["fair"] != each["changed"]]
         verdict = f"{', '.join(moved)} of {len(row['verdicts'])}" if moved else f"none of {len(row['verdicts'])}"
-        lines.append(f"| {row['row']} | {row['scenario']} | {told[0]} | {told[1]} | {verdict} |")
+        leads = _leads(row["cells"])
+        lines.append(f"| {row['row']} | {row['scenario']} | {told[0]} | {told[1]} | {leads} | {verdict} |")
     return "\n".join(lines) + "\n"
+
+
+def _leads(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Points by which distilling is ahead where both strategies have a model, without the change and with it."""
+    by = {(cell["strategy"], cell["additional_usd"]): cell for cell in cells}
+    told = [
+        f"+${usd:g}: {cell['fair'] - other['fair']:+.1f} → {cell['changed'] - other['changed']:+.1f}"
+        for (strategy, usd), cell in sorted(by.items())
+        if strategy == "distill" and (other := by.get(("annotate", usd)))
+    ]
+    return "; ".join(told) or "-"
 
 
 def _told(cells: Sequence[Mapping[str, Any]]) -> str:

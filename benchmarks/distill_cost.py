@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -27,8 +26,8 @@ from rich.progress import track
 sys.path.insert(0, str(Path(__file__).parent / "workers"))
 
 from distilling import KEPT_TOKENS, PAIRS
+from process import Worker
 
-_WORKERS = Path(__file__).parent / "workers"
 _SCRIPTS = {"ours": "distill_ours.py", "hf": "distill_hf.py"}
 _PARTS = {
     "ours": ("generate", "live", "capture_topk", "topk", "capture_hidden", "hidden"),
@@ -36,45 +35,6 @@ _PARTS = {
 }
 # Of a hidden state: bfloat16 keeps 8 bits.
 _ROUNDING = 2**-8
-
-
-class _Worker:
-    """A system under the clock, in a process of its own."""
-
-    def __init__(self, name: str, python: str, threads: int):
-        # The affinity is inherited: thread pools size themselves by it.
-        cores = sorted(os.sched_getaffinity(0))[:threads]
-        self.process = subprocess.Popen(
-            [python, str(_WORKERS / _SCRIPTS[name])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if not os.environ.get("DOA_DEBUG") else None,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(len(cores))},
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-        self.about = self._answer()
-
-    def ask(self, *words: str) -> dict:
-        """`seconds` of the work that the words name, and whatever facts it brings."""
-        self.process.stdin.write(" ".join(words) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _answer(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(
-                f"{self.process.args[1]} ended with status {self.process.wait()}. DOA_DEBUG=1 shows what it said. The "
-                "peer hf needs torch and transformers: pip install '.[parity]', or name an interpreter that has them "
-                "with --peer-python."
-            )
-        return json.loads(line)
 
 
 def main() -> None:
@@ -106,7 +66,7 @@ def main() -> None:
 
 def _timed(args: argparse.Namespace) -> dict:
     pythons = {"ours": sys.executable} | ({} if args.peer == "none" else {args.peer: args.peer_python})
-    workers = {name: _Worker(name, python, args.threads) for name, python in pythons.items()}
+    workers = {name: Worker(_SCRIPTS[name], python, args.threads) for name, python in pythons.items()}
     ready = {name: worker.ask("prepare", args.shapes, str(args.batches)) for name, worker in workers.items()}
     turns: dict[str, dict[str, list[float]]] = {name: {part: [] for part in _PARTS[name]} for name in workers}
     for _ in track(range(args.rounds), args.shapes, console=Console(stderr=True), transient=True):

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,60 +22,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-_WORKERS = Path(__file__).parent / "workers"
+sys.path.insert(0, str(Path(__file__).parent / "workers"))
+
+from process import Worker
+
 # Upstream T5X has the names that our worker uses, so the same script times it.
-_SCRIPTS = {"ours": "ours.py", "hf": "hf.py", "t5x": "ours.py"}
+_SCRIPTS = {"ours": "ours.py", "hf": "hf.py", "t5x": "ours.py", "small_pages": "ours.py"}
+# For that peer alone: memory in pages of 2 MB (Linux with transparent huge pages at `madvise`) or of 4 kB.
+_PAGES = {"ours": "glibc.malloc.hugetlb=1", "small_pages": "glibc.malloc.hugetlb=0"}
 _WORK = ("train:B", "decode:A", "start:B")
-
-
-class Worker:
-    """A system under the clock, in a process of its own.
-
-    Args:
-      name: `ours`, `hf` or `t5x`.
-      python: interpreter that has its packages.
-      threads: threads it may use.
-      cache: folder of JAX's compilation cache, or None for no cache.
-    """
-
-    def __init__(self, name: str, python: str, threads: int, cache: str | None = None):
-        # The affinity is inherited: thread pools size themselves by it.
-        cores = sorted(os.sched_getaffinity(0))[:threads]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
-        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-        if cache:
-            environment["JAX_COMPILATION_CACHE_DIR"] = cache
-        self.process = subprocess.Popen(
-            [python, str(_WORKERS / _SCRIPTS[name])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if not os.environ.get("DOA_DEBUG") else None,
-            text=True,
-            env=environment,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-        self.about = self._answer()
-
-    def ask(self, *words: str) -> list[float]:
-        """Seconds of each repetition of the work that the words name."""
-        self.process.stdin.write(" ".join(words) + "\n")
-        self.process.stdin.flush()
-        return self._answer()["seconds"]
-
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _answer(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(
-                f"{self.process.args[1]} ended with status {self.process.wait()}. DOA_DEBUG=1 shows what it said. The "
-                "peer hf needs torch and transformers: pip install '.[parity]', or name an interpreter that has them "
-                "with --peer-python; the peer t5x needs an interpreter with upstream T5X."
-            )
-        return json.loads(line)
 
 
 def main() -> None:
@@ -84,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], epilog="example: python benchmarks/step_time.py --work train:B --rounds 3"
     )
-    parser.add_argument("--peer", choices=["hf", "t5x", "none"], default="none")
+    parser.add_argument("--peer", choices=["hf", "t5x", "small_pages", "none"], default="none")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has the peer's packages")
     parser.add_argument("--work", nargs="+", metavar="WORK:SHAPE", default=_WORK, help=f"default: {' '.join(_WORK)}")
     parser.add_argument("--rounds", type=int, default=7, help="turns that each system gets")
@@ -93,7 +47,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     pythons = {"ours": sys.executable} | ({} if args.peer == "none" else {args.peer: args.peer_python})
-    workers = {name: Worker(name, python, args.threads) for name, python in pythons.items()}
+    workers = {name: _worker(name, python, args) for name, python in pythons.items()}
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {args.threads} threads, float32",
         "python": platform.python_version(),
@@ -113,17 +67,24 @@ def main() -> None:
         args.output.write_text(text + "\n", encoding="utf-8")
 
 
+def _worker(name: str, python: str, args: argparse.Namespace, cache: str = "") -> Worker:
+    variables = {"JAX_COMPILATION_CACHE_DIR": cache}
+    if args.peer == "small_pages":
+        variables["GLIBC_TUNABLES"] = _PAGES[name]
+    return Worker(_SCRIPTS[name], python, args.threads, variables)
+
+
 def _turns(label: str, rounds: int):
     return track(range(rounds), label, console=Console(stderr=True), transient=True)
 
 
 def _steady(workers: dict[str, Worker], work: str, shape: str, args: argparse.Namespace) -> dict:
     """Work that repeats in processes that stay alive."""
-    first = {name: worker.ask("prepare", work, shape)[0] for name, worker in workers.items()}
+    first = {name: worker.ask("prepare", work, shape)["seconds"][0] for name, worker in workers.items()}
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     for _ in _turns(f"{work} {shape}", args.rounds):
         for name, worker in workers.items():
-            seconds[name] += worker.ask("run", work, shape, str(args.repeat))
+            seconds[name] += worker.ask("run", work, shape, str(args.repeat))["seconds"]
     row = {"first_seconds": {name: round(value, 3) for name, value in first.items()}, **_summary(seconds)}
     if args.peer != "none":
         row["ratio"] = round(row["median_seconds"][args.peer] / row["median_seconds"]["ours"], 2)
@@ -138,7 +99,7 @@ def _start(pythons: dict[str, str], shape: str, args: argparse.Namespace) -> dic
             with tempfile.TemporaryDirectory() as cache:
                 for state in ("cold",) if name == "hf" else ("cold", "cached"):
                     start = time.perf_counter()
-                    worker = Worker(name, python, args.threads, cache)
+                    worker = _worker(name, python, args, cache)
                     worker.ask("prepare", "train", shape)
                     seconds.setdefault(f"{name}_{state}", []).append(time.perf_counter() - start)
                     worker.close()

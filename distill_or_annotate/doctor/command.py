@@ -72,6 +72,7 @@ def examine(quick: bool = False) -> Iterator[Finding]:
         yield from packages.t5x()
         yield from packages.gin()
         yield from machine.resources(cache)
+        yield from machine.pages(os.environ)
         yield from data.data_folders()
         yield from data.weights()
         yield from machine.environment(os.environ)

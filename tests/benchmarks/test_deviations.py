@@ -38,16 +38,19 @@ def test_a_row_changes_its_own_setting_and_no_other(bench):
         bench.changed("pool", "quickstart", {}) == {"task": "mini_pooled"}
         and bench.changed("pool", "quickstart_cls", {}) is None
     )
+    assert bench.changed("padding", "real_fever", {}) is None
     assert bench.changed("search", "quickstart", {})["search"]["annotate"] == {"LEARNING_RATE": (0.002, 0.005, 0.0125)}
 
 
-@pytest.mark.parametrize("row", ["learning_rate", "annotate_rate", "search", "padding", "gold", "pool"])
+@pytest.mark.parametrize(
+    "row", ["learning_rate", "annotate_rate", "search", "training", "padding", "gold", "pool", "prefix"]
+)
 def test_a_row_shares_with_the_study_what_it_does_not_change(bench, row):
     change = [f"{field}={value!r}" for field, value in bench.changed(row, "smoke", {}).items()]
     before, after = ({stage.name for stage in expand_all(study.read("smoke", words)[0])} for words in ([], change))
     assert before != after
     shared = {name.split("-")[0] for name in before & after}
-    assert shared == (set() if row == "pool" else shared | {"label", "finetune"})
+    assert shared == (set() if row in ("pool", "prefix") else shared | {"label", "finetune"})
 
 
 @pytest.mark.parametrize("study_name", ["mini", "real", "wlp", "smoke"])
@@ -66,7 +69,7 @@ def test_differences_are_paired_by_seed_and_verdicts_are_of_means(bench):
     assert annotated["stderr"] == pytest.approx(1.0) and distilled["difference"] == -0.5
     assert found["verdicts"] == [{"additional_usd": 0, "fair": "distill", "changed": "annotate"}]
     text = bench.markdown({"rows": [{"row": "learning_rate", "scenario": "x", **found}]})
-    assert "| learning_rate | x | +23.0 ± 1.0 | -0.5 ± 0.5 | +$0 of 1 |" in text
+    assert "| learning_rate | x | +23.0 ± 1.0 | -0.5 ± 0.5 | +$0: +15.5 → -8.0 | +$0 of 1 |" in text
 
 
 def test_one_seed_has_no_standard_error(bench):

@@ -24,7 +24,7 @@ class Notice:
 
     def __init__(self) -> None:
         """Listens to nothing yet."""
-        self.received = False
+        self.received = self._heeded = False
         self._before: Any = None
 
     def __enter__(self) -> Notice:
@@ -34,9 +34,11 @@ class Notice:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Leaves the signal to whom it went before."""
+        """Leaves the signal to whom it went before, and one that came too late to stop anything here, too."""
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
+        if self.received and not self._heeded and callable(self._before):
+            self._before(signal.SIGTERM, None)
 
     def _note(self, *_: Any) -> None:
         self.received = True
@@ -47,4 +49,5 @@ class Notice:
             from jax.experimental import multihost_utils
 
             self.received = self.received or multihost_utils.reached_preemption_sync_point(step)
+        self._heeded = self.received
         return self.received

@@ -9,9 +9,9 @@ import numpy as np
 from absl import logging
 from flax import traverse_util
 
-from t5x import checkpoint_utils, gin_utils
+from t5x import checkpoint_utils, datasets, gin_utils
 from t5x.batches import *  # noqa: F403
-from t5x.batches import find_provider, import_module
+from t5x.datasets import *  # noqa: F403
 from t5x.inference_fn import *  # noqa: F403
 from t5x.initialization import *  # noqa: F403
 from t5x.run_configs import *  # noqa: F403
@@ -49,8 +49,8 @@ def get_vocabulary(cfg: DatasetConfig) -> tuple[Any, Any]:
       Input and output vocabulary; the same one twice when the task has no `inputs`.
     """
     if cfg.module:
-        import_module(cfg.module)
-    features = find_provider(cfg.mixture_or_task_name).output_features
+        datasets.import_module(cfg.module)
+    features = datasets.find_provider(cfg.mixture_or_task_name).output_features
     output = features.get("targets") or next(iter(features.values()))
     return features.get("inputs", output).vocabulary, output.vocabulary
 

@@ -37,3 +37,10 @@ def test_another_thread_leaves_the_signal_alone(heard):
     thread.start()
     thread.join()
     assert heard == [signal.SIGTERM]
+
+
+def test_a_signal_too_late_to_stop_the_block_goes_to_whom_it_went_before(heard):
+    with preemption.Notice() as notice:
+        assert not notice.reached(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == [signal.SIGTERM]

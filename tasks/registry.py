@@ -22,7 +22,7 @@ _PUBLISHED = ("fever", "multipit_gen", "multipit_id", "natural_questions", "stan
 HOMES = {
     "mini": "distill_or_annotate.tasks.mini.task",
     "mini_cls": "distill_or_annotate.tasks.mini.task",
-    "mini_pooled": "distill_or_annotate.tasks.mini.pooled",
+    **dict.fromkeys(("mini_pooled", "mini_prefixed"), "distill_or_annotate.tasks.mini.as_in_paper"),
     "wlp_mini": "distill_or_annotate.tasks.wlp",
     **{f"{name}_mini": "distill_or_annotate.tasks.released_mini" for name in ("fever", "multipit_id", "stanceosaurus")},
     **{

@@ -35,8 +35,7 @@ PUBLISHED = {
 }
 OTHERS = {
     "wlp_mini": Scoring("entity_f1", WLP_TYPES),
-    "mini": Scoring("entity_f1", lexicon.TYPES),
-    "mini_pooled": Scoring("entity_f1", lexicon.TYPES),
+    **dict.fromkeys(("mini", "mini_pooled", "mini_prefixed"), Scoring("entity_f1", lexicon.TYPES)),
     "mini_cls": Scoring("accuracy", vocabulary.LABEL_WORDS),
     **{f"{name}_mini": PUBLISHED[name] for name in ("fever", "multipit_id", "stanceosaurus")},
 }

@@ -4,6 +4,7 @@ from distill_or_annotate.scenarios import published
 from distill_or_annotate.scenarios.cells import Cell, cells, teacher_cell
 from distill_or_annotate.scenarios.expansion import expand
 from distill_or_annotate.scenarios.grid import all_cells, check_runnable, expand_all, singles
+from distill_or_annotate.scenarios.model_sizes import is_encoder
 from distill_or_annotate.scenarios.scenario import (
     ALL_STRATEGIES,
     AXES,
@@ -36,6 +37,7 @@ __all__ = [
     "check_runnable",
     "expand",
     "expand_all",
+    "is_encoder",
     "published",
     "singles",
     "teacher_cell",

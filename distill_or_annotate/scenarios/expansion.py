@@ -240,6 +240,9 @@ class _Expansion:
             "macros": macros,
             **determines,
         }
+        paper_task = scenario.reads if scenario.reads != scenario.task else ""
+        if paper_task:
+            everything["reads"] = paper_task
         if scenario.mesh and scenario.mode == "fair" and charges and kind != "llm_label":
             # Measured time ends the training there, so dollars and devices determine the model.
             everything["budget"] = [scenario.mesh, math.fsum(count * cost.usd for _, count, cost in charges)]
@@ -259,6 +262,7 @@ class _Expansion:
             gin_file=gin_file,
             task_gin=scenario.task_gin if gin_file else "",
             overlay_gin=overlay_gin,
+            paper_task=paper_task,
             macros=macros,
             data_seed=scenario.data_seed,
             train_seed=scenario.train_seed,

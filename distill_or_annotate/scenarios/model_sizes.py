@@ -17,6 +17,18 @@ from distill_or_annotate.costs import distill_cost_per_1k as priced_distill_per_
 from distill_or_annotate.costs import finetune_cost as priced_finetune
 from distill_or_annotate.prices import PriceBook
 
+# The encoders of gin/models, and their first layers (`minilm_2`).
+_ENCODERS = ("minilm", "bert", "distilbert")
+
+
+def is_encoder(model: str) -> bool:
+    """Returns whether a model is an encoder with a classifier: it has no decoder, and no book prices its size.
+
+    Args:
+      model: a teacher, student or compact model of a scenario.
+    """
+    return model.startswith(_ENCODERS)
+
 
 def finetune_cost(book: PriceBook, task: str, n_labels: int, teacher: str) -> Cost:
     """Returns the cost of fine-tuning a teacher of any size once.

@@ -63,6 +63,18 @@ def learning_rate(task: str, model: str) -> float:
     return facts["teacher_learning_rate" if model == "teacher" else "learning_rate"]["value"]
 
 
+def paper_task(task: str) -> str:
+    """Returns the registered name of a task of the paper with rows, pool and metric as its reference code has them.
+
+    Args:
+      task: its name.
+
+    Raises:
+      UnknownTaskError: the paper has no such task.
+    """
+    return f"{_known(task)}_paper"
+
+
 def task_gin(task: str) -> str:
     """Returns the gin file of a task of the paper.
 

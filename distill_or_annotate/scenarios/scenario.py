@@ -67,6 +67,8 @@ class Scenario:
       mesh: devices of the price book that a fair study is billed for by measured time, such as 'v5e-8'; '' bills its
         rates, and so does the paper's mode.
       task_gin: gin file of the task, read after each stage's own, so that one set of experiments serves every task.
+      paper_task: registered name of the task with rows, pool and metric as the paper's reference has them, such as
+        'wlp_paper': what paper mode reads in place of `task`, which still names prices; '' for none.
       task_module: module that registers the task, such as `my_tasks.reviews`; '' for the tasks that come with us.
       teacher_gin: gin file that fine-tunes the teacher.
       capture_gin: gin file that labels the pool.
@@ -109,6 +111,7 @@ class Scenario:
     prices: str = ""
     mesh: str = ""
     task_gin: str = ""
+    paper_task: str = ""
     task_module: str = ""
     teacher_gin: str = ""
     capture_gin: str = ""
@@ -130,6 +133,8 @@ class Scenario:
             self._refuse("name", "lower-case letters, digits and underscores, such as 'quickstart'")
         if not isinstance(self.task, str) or not self.task:
             self._refuse("task", "the name of a base task, such as 'mini'")
+        if not isinstance(self.paper_task, str):
+            self._refuse("paper_task", "the name of a task, such as 'wlp_paper', or ''")
         if self.task_module and not all(part.isidentifier() for part in self.task_module.split(".")):
             self._refuse("task_module", "a module's dotted name, such as 'my_tasks.reviews'")
         self._check_choice("mode", self.mode, MODES)
@@ -167,6 +172,11 @@ class Scenario:
         for field in ("teacher_macros", "student_macros"):
             for model, by_kind in getattr(self, field).items():
                 self._check_macros(f"{field}[{model!r}]", by_kind)
+
+    @property
+    def reads(self) -> str:
+        """The registered task whose rows, pool and metric it uses."""
+        return self.paper_task if self.mode == "paper" and self.paper_task else self.task
 
     def values(self, axis: str) -> tuple[Any, ...]:
         """Returns the values of an axis, one or more.

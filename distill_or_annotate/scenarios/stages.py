@@ -14,7 +14,7 @@ class Stage:
     Attributes:
       kind: one of STAGE_KINDS.
       name: KIND-HASH.
-      task: base task.
+      task: base task, by which it is priced.
       depends_on: names of the stages whose files it reads.
       n_labels: labels it trains on, or buys, or (a capture) gold labels whose distributions it also keeps.
       n_unlabeled: unlabeled examples it reads; 0 where it reads none.
@@ -29,6 +29,7 @@ class Stage:
       charges: what the scenario owes once the stage is done, in dollars of its price book.
       serves: (strategy, additional_usd) of every cell that needs the stage.
       n_new_labels: for `label`, how many of its labels no stage before it buys; a label is paid for once.
+      paper_task: registered task whose rows it reads, where that is not `task`; '' for most.
       part: its part of a purchase that several stages make together, as the candidates of a search do; 1 for most.
     """
 
@@ -49,7 +50,13 @@ class Stage:
     serves: tuple[tuple[str, float], ...]
     n_new_labels: int = 0
     overlay_gin: str = ""
+    paper_task: str = ""
     part: float = 1.0
+
+    @property
+    def reads(self) -> str:
+        """The registered task whose rows it reads."""
+        return self.paper_task or self.task
 
     @property
     def trains_as(self) -> str:

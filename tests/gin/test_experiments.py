@@ -99,7 +99,8 @@ _MESH = "gin/experiments/mini_distill.gin+gin/mesh/cpu-8.gin"
 # A task's file after an experiment's: how one set of experiments serves every task with a mini vocabulary.
 _LAYERED = [f"gin/experiments/mini_{kind}.gin+gin/tasks/wlp_mini.gin" for kind in ("teacher", "distill", "annotate")]
 _LAYERED += [
-    f"gin/experiments/mini_annotate.gin+gin/tasks/{task}_mini.gin" for task in ("fever", "multipit_id", "stanceosaurus")
+    f"gin/experiments/mini_annotate.gin+gin/tasks/{task}.gin"
+    for task in ("fever_mini", "multipit_id_mini", "stanceosaurus_mini", "mini_prefixed")
 ]
 _LAYERED.append("gin/experiments/mini_teacher.gin+gin/models/scanned.gin+gin/runs/lora.gin")
 _LAYERED_INFER = ["gin/experiments/mini_capture.gin+gin/tasks/wlp_mini.gin"]

@@ -19,7 +19,7 @@ from distill_or_annotate.pipeline.gin_files import search_paths
 from distill_or_annotate.scenarios import expand_all
 from t5x import gin_utils
 
-asked = ["BATCH_SIZE", "EPOCHS", "LEARNING_RATE", "TRAIN_STEPS", "LOSS_NORMALIZING_FACTOR"]
+asked = ["TASK", "BATCH_SIZE", "EPOCHS", "LEARNING_RATE", "TRAIN_STEPS", "LOSS_NORMALIZING_FACTOR"]
 for task in ("wlp", "natural_questions"):
     scenario, _ = study.read("table3", ["FORM=xxl", f"TASK={task}"])
     stages = expand_all(scenario, study.prices(scenario))
@@ -77,6 +77,11 @@ def test_table_8_is_what_they_train_with(stages):
     rates = {(task, kind): found["LEARNING_RATE"] for task, kind, *_, found in stages}
     assert rates["wlp", "annotate"] == 3e-5 and rates["natural_questions", "annotate"] == 1e-3
     assert rates["natural_questions", "finetune"] == 3e-5
+
+
+def test_rows_pool_and_metric_are_those_of_the_reference(stages):
+    assert {found["TASK"] for task, *_, found in stages if task == "wlp"} == {"wlp_paper"}
+    assert {found["TASK"] for task, *_, found in stages if task != "wlp"} == {"natural_questions_paper"}
 
 
 def test_the_rate_falls_in_a_line_to_zero_without_warm_up(stages):

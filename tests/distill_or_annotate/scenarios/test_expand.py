@@ -211,6 +211,17 @@ def test_a_label_that_several_stages_need_is_bought_by_the_first():
     assert [stage.n_new_labels for stage in stages] == [300, 11, 35, 36]
 
 
+def test_paper_mode_reads_the_paper_s_task_and_pays_the_same():
+    paper, fair = ({"mode": mode, "paper_task": "mini_prefixed"} for mode in ("paper", "fair"))
+    assert {stage.reads for stage in expand(_scenario(**paper))} == {"mini_prefixed"}
+    assert {stage.task for stage in expand(_scenario(**paper))} == {"mini"}
+    assert [cell.total_usd for cell in cells(_scenario(**paper))] == [
+        cell.total_usd for cell in cells(_scenario(mode="paper"))
+    ]
+    assert not {s.name for s in expand(_scenario(**paper))} & {s.name for s in expand(_scenario(mode="paper"))}
+    assert [stage.name for stage in expand(_scenario(**fair))] == [stage.name for stage in expand(_scenario())]
+
+
 def test_a_missing_gin_file_is_named():
     with pytest.raises(ScenarioError, match=r"Scenario\.teacher_gin.*finetune stage"):
         expand(_scenario(teacher_gin=""))

@@ -25,6 +25,7 @@ def test_a_scenario_can_not_be_changed():
         ("name", "Quick start", "Scenario.name: received 'Quick start'"),
         ("task", "", "base task"),
         ("task_module", "my-tasks.reviews", "Scenario.task_module: received 'my-tasks.reviews'; .* dotted name"),
+        ("paper_task", None, "Scenario.paper_task: received None"),
         ("mesh", "v5e", "Scenario.mesh: received 'v5e'; .* such as 'v5e-8'"),
         ("mode", "papr", "did you mean 'paper'.*allowed: paper, fair"),
         ("strategies", ("anotate",), "did you mean 'annotate'"),

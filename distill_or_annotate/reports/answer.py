@@ -192,7 +192,7 @@ def _surely(found: Comparison | None) -> str:
         beyond = "beyond" if found.is_sure else "within"
         noise = f"{beyond} the noise of the test {found.clusters}s ({found.interval})"
         return f" The difference is {noise}; one seed gives no interval."
-    return f" The difference is {'sure' if found.is_sure else 'not sure'}: {found.interval}."
+    return f" The difference is {'sure' if found.is_sure else 'not sure'}: {found.lead_interval}."
 
 
 def _scale(manifest: Mapping[str, Any]) -> float:

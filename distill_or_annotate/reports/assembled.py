@@ -112,7 +112,7 @@ def assembled(run: RunFiles, beside_published: bool = False) -> RunReport:
         totals=totals_of(run.ledger),
         studies=tuple(studies),
         grids=tuple(grids),
-        figures=tuple(run_figures(run.name, blocks)),
+        figures=tuple(run_figures(run.name, blocks, is_grid=bool(bought))),
         energy=tuple(stages),
         energy_grid=energy.grid_of(stages, energy.billed_gpu_hours(run.ledger)) if stages else None,
         systems=systems_grid(blocks),

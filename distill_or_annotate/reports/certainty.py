@@ -49,8 +49,16 @@ class Comparison:
     @property
     def interval(self) -> str:
         """The interval and its p-value; of one seed, whose next run nobody knows, the p-value alone."""
+        return self._told(self.low, self.high)
+
+    @property
+    def lead_interval(self) -> str:
+        """The same for the lead of whichever strategy is ahead, so that it holds the points by which it is."""
+        return self._told(-self.high, -self.low) if self.points < 0 else self.interval
+
+    def _told(self, low: float, high: float) -> str:
         p_value = f"corrected p {'below 0.001' if self.p_value < 0.001 else f'{self.p_value:.3f}'}"
-        return p_value if self.n_models == 1 else f"95% interval {self.low:+.1f} to {self.high:+.1f}, {p_value}"
+        return p_value if self.n_models == 1 else f"95% interval {low:+.1f} to {high:+.1f}, {p_value}"
 
     @property
     def basis(self) -> str:

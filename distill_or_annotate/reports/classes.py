@@ -12,7 +12,7 @@ from distill_or_annotate.reports.table import Block, ReportCell
 
 @dataclasses.dataclass(frozen=True)
 class ClassChange:
-    """One class under teacher and student, summed over seeds.
+    """One class under teacher and student, over all seeds.
 
     Attributes:
       name: the class.
@@ -49,18 +49,18 @@ def class_changes(block: Block, predictions: Predictions) -> tuple[list[ClassCha
     if not students or block.teacher.value is None:
         return [], None
     budget_usd, student = students[-1]
-    sums = [_sums(cell, predictions) for cell in (block.teacher, student)]
-    if None in sums:
+    counts = [_counts(cell, predictions) for cell in (block.teacher, student)]
+    if None in counts:
         return [], None
     changes = [
         ClassChange(
             name,
-            gold,
-            _f1(sums[0][name]),
-            _f1(sums[1][name]),
-            *(each[name][1] / each[name][2] for each in sums),
+            round(gold),
+            _f1(counts[0][name]),
+            _f1(counts[1][name]),
+            *(each[name][1] / each[name][2] for each in counts),
         )
-        for name, (_, _, gold) in sums[0].items()
+        for name, (_, _, gold) in counts[0].items()
         if gold
     ]
     return sorted(changes, key=lambda change: (-change.n_gold, change.name)), budget_usd
@@ -140,16 +140,17 @@ def class_sums(answers: Answers) -> dict[str, tuple[int, int, int]] | None:
     return {named[kind]: (right[kind], predicted[kind], gold[kind]) for kind in sorted(named)}
 
 
-def _sums(cell: ReportCell, predictions: Predictions) -> dict[str, tuple[int, int, int]] | None:
+def _counts(cell: ReportCell, predictions: Predictions) -> dict[str, tuple[float, float, float]] | None:
+    """As `class_sums`, mean over the cell's models."""
     answers = predictions.of_all(cell.run_ids)
     each = [class_sums(found) for found in answers or []]
     if not each or None in each:
         return None
-    return {name: tuple(sum(part[name][i] for part in each) for i in range(3)) for name in each[0]}
+    return {name: tuple(sum(part[name][i] for part in each) / len(each) for i in range(3)) for name in each[0]}
 
 
-def _f1(sums: tuple[int, int, int]) -> float:
-    right, predicted, gold = sums
+def _f1(counts: tuple[float, float, float]) -> float:
+    right, predicted, gold = counts
     return 200.0 * right / (predicted + gold) if predicted + gold else 0.0
 
 

@@ -1,4 +1,7 @@
-"""The points of Figures 2 to 7: ours from a run, and the paper's where one of its tables prints them."""
+"""The points of Figures 2 to 7: ours from a run, and the paper's where one of its tables prints them.
+
+Any other study over labels L and unlabeled examples U is drawn as Figure 2 is, under the name `purchases`.
+"""
 
 import csv
 import dataclasses
@@ -30,10 +33,14 @@ _UNPUBLISHED = {
     "figure6": "Not published in numbers: GPT-3.5's labels.",
     "figure7": "Not published in numbers: GPT-3.5's labels on top of human ones.",
 }
+PURCHASES = "purchases"
+_TITLES = {**FIGURES, PURCHASES: "What each purchase scored: labels alone, and with unlabeled examples distilled"}
 _LLM = ("figure6", "figure7")
-_LINES = ("figure2", "figure3")
+_DOLLARS = ("figure2", PURCHASES)
+_LINES = (*_DOLLARS, "figure3")
+_FLOORS = "Hollow marks are degenerate models. The dotted line is the best floor of the labels below it."
 _X_NAMES = {
-    "figure2": "total dollars, log scale",
+    **dict.fromkeys(_DOLLARS, "total dollars, log scale"),
     "figure3": "initial labels N, log scale",
     "figure4": "student",
     "figure5": "teacher",
@@ -65,7 +72,7 @@ class Series:
 
     Attributes:
       name: what the legend says.
-      strategy: annotate | distill | teacher, for the colour.
+      strategy: annotate | distill | teacher | floor, for the colour.
       marks: the models.
     """
 
@@ -94,12 +101,13 @@ class FigureData:
     """One figure.
 
     Attributes:
-      name: figure2 to figure7.
+      name: figure2 to figure7, or purchases.
       title: its title.
       x_name: what the horizontal axis shows.
       has_lines: whether the axis is of numbers and marks are joined; else they stand over names.
       panels: its axes.
       notes: what is not published, and what a reader must know.
+      is_in_dollars: whether the axis is of dollars.
     """
 
     name: str
@@ -108,6 +116,7 @@ class FigureData:
     has_lines: bool
     panels: tuple[Panel, ...]
     notes: tuple[str, ...]
+    is_in_dollars: bool = False
 
 
 def paper_figure(name: str) -> FigureData:
@@ -128,23 +137,28 @@ def paper_figure(name: str) -> FigureData:
     return _figure(name, panels, (sources, _UNPUBLISHED[name]))
 
 
-def run_figures(scenario: str, blocks: Sequence[Block]) -> list[FigureData]:
-    """Returns the figure that a run is named after, drawn from its own models; none for other runs.
+def run_figures(scenario: str, blocks: Sequence[Block], is_grid: bool = False) -> list[FigureData]:
+    """Returns the figure that a run is named after, drawn from its own models; none for runs of other names.
 
     Args:
       scenario: the run's name.
       blocks: its studies.
+      is_grid: whether it varies labels and unlabeled examples: then there is one, whatever its name.
     """
-    names = [name for name in FIGURES if scenario.startswith(name)]
+    names = [name for name in FIGURES if scenario.startswith(name)] or [PURCHASES] * is_grid
     figures = []
     for name in names:
         panels = []
-        for task in dict.fromkeys(block.task for block in blocks):
-            found = [(key, mark) for block in blocks if block.task == task for key, mark in _ours(name, block)]
+        # Lines join models of one pair; over names, the models are the names.
+        kinds = dict.fromkeys((block.task, block.models if name in _LINES else None) for block in blocks)
+        for task, models in kinds:
+            own = [block for block in blocks if block.task == task and models in (None, block.models)]
+            found = [(key, mark) for block in own for key, mark in _ours(name, block)]
             if found:
-                panels.append(Panel(TITLES.get(task, task), "ours", tuple(_series(name, found))))
+                pair = f", {models[0]} into {models[1]}" if models and own[0].names_models else ""
+                panels.append(Panel(f"{TITLES.get(task, task)}{pair}", "ours", tuple(_series(name, found))))
         if panels:
-            figures.append(_figure(name, panels, ()))
+            figures.append(_figure(name, panels, (_FLOORS,) if name in _DOLLARS else ()))
     return figures
 
 
@@ -168,7 +182,9 @@ def csv_of(figure: FigureData) -> str:
 
 
 def _figure(name: str, panels: Iterable[Panel], notes: tuple[str, ...]) -> FigureData:
-    return FigureData(name, FIGURES[name], _X_NAMES[name], name in _LINES, tuple(panels), notes)
+    return FigureData(
+        name, _TITLES[name], _X_NAMES[name], name in _LINES, tuple(panels), notes, is_in_dollars=name in _DOLLARS
+    )
 
 
 def _series(name: str, found: Sequence[tuple[tuple[str, str], Mark]]) -> list[Series]:
@@ -221,23 +237,25 @@ def _ours(name: str, block: Block) -> list[tuple[tuple[str, str], Mark]]:
     cells.append(("teacher", None, block.teacher))
     found = []
     for strategy, usd, cell in cells:
-        if cell.value is None or (name == "figure2" and not cell.total_usd):
+        if cell.value is None or (name in _DOLLARS and not cell.total_usd):
             continue
         label = _label(name, strategy, usd, cell, max(block.budgets_usd, default=0.0))
         found.append(((label, strategy), _mark(_x(name, block, cell), cell)))
+    if name in _DOLLARS and block.floors and block.initial_usd > 0:
+        found.append((("Best floor", "floor"), Mark(float(block.initial_usd), max(block.floors.values()))))
     return found
 
 
 def _label(name: str, strategy: str, usd: float | None, cell: ReportCell, most_usd: float) -> str:
-    if name == "figure2" and strategy != "teacher":
+    if name in _DOLLARS and strategy in ("annotate", "distill"):
         return f"U = {cell.n_unlabeled:,}"
-    if name in ("figure2", "figure3") or usd is None:
+    if name in _LINES or usd is None:
         return NAMES[strategy]
     return _with_budget(name, NAMES[strategy], usd, most_usd)
 
 
 def _x(name: str, block: Block, cell: ReportCell) -> float | str:
-    if name == "figure2":
+    if name in _DOLLARS:
         return float(cell.total_usd)
     if name == "figure3":
         return float(block.n_labels)

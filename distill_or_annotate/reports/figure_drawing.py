@@ -1,4 +1,4 @@
-"""Draws Figures 2 to 7 as PNG and SVG; the same data give the same bytes."""
+"""Draws Figures 2 to 7, and those like Figure 2, as PNG and SVG; the same data give the same bytes."""
 
 import io
 import math
@@ -94,7 +94,7 @@ def _set_axes(axes, figure: FigureData, panel: Panel, theme: Theme, is_lowest: b
         for x in sorted(xs):
             if not ticks or math.log(x / ticks[-1]) / math.log(high * margin**2 / low) > 0.18:
                 ticks.append(x)
-        dollars = "$" if figure.name == "figure2" else ""
+        dollars = "$" if figure.is_in_dollars else ""
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_major_formatter(FixedFormatter([f"{dollars}{x:,.0f}" for x in ticks]))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -117,6 +117,10 @@ def _set_axes(axes, figure: FigureData, panel: Panel, theme: Theme, is_lowest: b
 
 
 def _draw(axes, figure: FigureData, panel: Panel, series: Series, colour: str, marker: str, theme: Theme):
+    if series.strategy == "floor":
+        look = {"color": theme.muted, "linewidth": 1.2, "linestyle": (0, (2, 2)), "zorder": 1}
+        places, scores = [mark.x for mark in series.marks], [mark.score for mark in series.marks]
+        return axes.plot(places, scores, **look)[0] if len(places) > 1 else axes.axhline(scores[0], **look)
     xs = list(dict.fromkeys(mark.x for each in panel.series for mark in each.marks))
     # Over a name, the series stand side by side.
     shift = 0.0
@@ -126,6 +130,8 @@ def _draw(axes, figure: FigureData, panel: Panel, series: Series, colour: str, m
     sound = [(x, mark.score) for x, mark in zip(places, series.marks, strict=True) if not mark.degenerate]
     size = 10 if marker == "*" else 6
     if figure.has_lines and series.strategy != "teacher":
+        # Degenerate models say little, but which ones belong together should be seen.
+        axes.plot(places, [mark.score for mark in series.marks], color=colour, linewidth=0.7, alpha=0.5, zorder=2)
         axes.plot([x for x, _ in sound], [score for _, score in sound], color=colour, linewidth=1.4, zorder=2)
     for x, mark in zip(places, series.marks, strict=True):
         if mark.stderr:

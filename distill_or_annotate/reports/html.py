@@ -57,17 +57,19 @@ def _run(report: RunReport, pictures: Sequence[Figure], is_only: bool) -> list[s
     parts = [] if is_only else [f'<h2 class="run">{escaped(report.run.name)}</h2>']
     parts.append(f'<p class="answer">{escaped(_answer(report))}</p>')
     parts.append(_bought(report.totals))
+    drawn = 0 if report.grids else len(studies)
+    figures = [_figure(data, figure) for data, figure in zip(report.figures, pictures[drawn:], strict=True)]
     if report.grids:
-        parts += _grids(report)
+        if len(report.grids) > 1:
+            parts.append(bulleted(f"{grid.purchases.title}: {grid.answer.headline}" for grid in report.grids))
+        parts += [*figures, *_grids(report)]
     elif len(studies) == 1:
         parts.append(_cards(studies[0].answer))
     elif studies:
         parts.append(bulleted(f"{study.block.title}: {study.answer.headline}" for study in studies))
-    drawn = 0 if report.grids else len(studies)
     for study, figure in zip(studies[:drawn], pictures[:drawn], strict=True):
         parts += _study(study, figure, has_cards=len(studies) > 1)
-    for data, figure in zip(report.figures, pictures[drawn:], strict=True):
-        parts.append(_figure(data, figure))
+    parts += [] if report.grids else figures
     for study in report.studies if report.grids else ():
         found = [grid for grid in (study.published, study.per_class) if grid]
         parts += [f"<h2>{escaped(study.block.title)}</h2>", *map(html_of, found)] if found else []
@@ -80,10 +82,9 @@ def _run(report: RunReport, pictures: Sequence[Figure], is_only: bool) -> list[s
 
 
 def _grids(report: RunReport) -> list[str]:
-    parts = []
-    for grid in report.grids:
-        parts += [_cards(grid.answer), html_of(grid_of(grid.purchases), level=2)]
-    return parts
+    drawn = [[_cards(grid.answer), html_of(grid_of(grid.purchases), level=2)] for grid in report.grids]
+    # The answer first; of several studies each below the heading that says whose it is.
+    return [part for parts in drawn for part in (parts if len(drawn) == 1 else parts[::-1])]
 
 
 def _runs(reports: Sequence[RunReport]) -> str:
@@ -96,11 +97,8 @@ def _runs(reports: Sequence[RunReport]) -> str:
 def _answer(report: RunReport) -> str:
     studies = report.studies
     if report.grids:
-        named = len(report.grids) > 1
-        return " ".join(
-            f"{each.purchases.title}: {each.answer.headline}" if named else each.answer.headline
-            for each in report.grids
-        )
+        said = list(dict.fromkeys(each.answer.headline for each in report.grids))
+        return said[0] if len(said) == 1 else f"The answer differs between {len(report.grids)} studies."
     if len(studies) == 1:
         return studies[0].answer.headline
     return _summary(studies) if studies else "No results yet."

@@ -64,7 +64,7 @@ def _won(compared: Sequence[Comparison]) -> list[str]:
 
 
 def _points(found: Comparison) -> str:
-    return f"{abs(found.points):.1f} points, {found.interval}"
+    return f"{abs(found.points):.1f} points, {found.lead_interval}"
 
 
 def _next(frontier: Sequence[Purchase], manifest: Mapping[str, Any]) -> list[str]:

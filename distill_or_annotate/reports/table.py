@@ -28,7 +28,8 @@ class ReportCell:
       n_labels: labels the model was trained on; 0 where unknown.
       n_unlabeled: unlabeled examples distilled into it.
       capped: whether the dollars would have bought more than the pool holds.
-      floors: name -> score of a model that learnt nothing or next to nothing from the same labels.
+      floors: name -> score of a model that learnt nothing or next to nothing from the same labels; of several data
+        seeds the mean.
     """
 
     status: str
@@ -67,7 +68,8 @@ class Block:
       budgets_usd: additional budgets, rising.
       rows: strategy -> one cell per budget.
       teacher: the teacher's cell.
-      floors: name -> score at the initial labels of a model that learnt nothing or next to nothing.
+      floors: name -> score at the initial labels of a model that learnt nothing or next to nothing; of several data
+        seeds the mean.
       models: teacher and student, by name; empty where unknown.
       others: strategy, additional budget and cell of the paper's other systems, in the order of both.
       names_models: whether the title names them, since a run has others too.
@@ -160,10 +162,7 @@ def _block(key: tuple, rows: Sequence[Mapping], planned: Sequence[Mapping]) -> B
         )
         for name in strategies
     }
-    floors: dict[str, float] = {}
-    # A floor learnt from the labels rises with them: the block shows the one of its initial labels.
-    for row in sorted(rows, key=lambda row: row["n_labels"]):
-        floors = {**(row.get("floor") or {}), **floors}
+    floors = _floors(rows)
     return Block(
         task=task,
         mode=mode,
@@ -214,8 +213,19 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
         n_labels=rows[0]["n_labels"],
         n_unlabeled=rows[0].get("n_unlabeled") or 0,
         capped=bool((plan or rows[0]).get("capped_by_pool")),
-        floors=dict(rows[0].get("floor") or {}),
+        floors=_floors(rows),
     )
+
+
+def _floors(rows: Sequence[Mapping]) -> dict[str, float]:
+    """Each floor's mean over data seeds, whose labels teach it something else, at the fewest labels of the rows."""
+    found: dict[str, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        for name, score in (row.get("floor") or {}).items():
+            found[name][row["n_labels"]][seeds_of(row)[0]] = score
+    # A floor learnt from the labels rises with them: a block shows the one of its initial labels.
+    fewest = {name: by_labels[min(by_labels)].values() for name, by_labels in found.items()}
+    return {name: math.fsum(scores) / len(scores) for name, scores in fewest.items()}
 
 
 def _empty_cell(plan: Mapping | None, strategy: str, n_labels: int) -> ReportCell:

@@ -88,6 +88,11 @@ def test_classes_change_from_teacher_to_student(answered_run):
     assert "largest change for the worse" in summary_of(changes)
 
 
+def test_several_seeds_share_one_test_whose_targets_count_once(answered_run):
+    (block,), _, predictions = _compared(answered_run(data_seeds=(0, 1, 2)))
+    assert sum(change.n_gold for change in class_changes(block, predictions)[0]) == 200
+
+
 def test_the_next_dollars_are_hedged(answered_run, write_run):
     (block,), _, _ = _compared(answered_run())
     said = next_purchase(block, {"price_book": "paper"})

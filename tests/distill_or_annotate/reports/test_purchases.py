@@ -1,11 +1,14 @@
 """A study over labels and unlabeled examples: its frontier, its answer and its page."""
 
+import dataclasses
 import json
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_or_annotate.reports import build, purchase_answer, purchases
+from distill_or_annotate.reports import build, figure_data, purchase_answer, purchases
+from distill_or_annotate.reports.certainty import Comparison
 from distill_or_annotate.reports.table import Block, ReportCell
 
 _LABEL_USD = 0.26
@@ -124,3 +127,42 @@ def test_the_page_of_a_grid_run_shows_the_grid_and_no_missing_cell(run_folder):
     assert "labels alone" in page and "What won, and how surely" in page
     assert "labels alone" in (run_folder / "report" / "tables.md").read_text(encoding="utf-8")
     assert not (run_folder / "report" / "figures" / "pareto.png").exists()
+    figures = run_folder / "report" / "figures"
+    assert {path.name for path in figures.iterdir()} == {f"purchases.{form}" for form in ("png", "svg", "csv")}
+    assert page.index("figures/purchases.csv") < page.index("<table"), "the picture stands before the tables"
+
+
+def test_a_page_of_two_students_names_each_before_its_answer(write_run, rows):
+    folder = write_run([*rows, *({**row, "student": "tiny"} for row in rows)])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["scenario"] = {**manifest.get("scenario", {}), "n_unlabeled": [0, 400]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    page = build(folder).read_text(encoding="utf-8")
+    heads = [page.index(f"<h2>mini, fair mode, mini_teacher into {name}") for name in ("mini_student", "tiny")]
+    cards = [found.start() for found in re.finditer('<div class="cards">', page)]
+    assert heads[0] < cards[0] < heads[1] < cards[1]
+    assert page.count("mini_teacher into tiny: ") == 1
+
+
+def test_each_pair_of_models_has_axes_and_lines_of_its_own():
+    blocks = [
+        dataclasses.replace(
+            block, models=("teacher", student), names_models=True, floors={"constant": 9.0, "tfidf": floor}
+        )
+        for student in ("small", "tiny")
+        for block, floor in ((_SMALL, 20.0), (_LARGE, 25.0))
+    ]
+    (figure,) = figure_data.run_figures("my_grid", blocks, is_grid=True)
+    assert [panel.title for panel in figure.panels] == ["mini, teacher into small", "mini, teacher into tiny"]
+    drawn = {series.name: [(mark.x, mark.score) for mark in series.marks] for series in figure.panels[1].series}
+    assert drawn["U = 0"] == [(26.0, 40.0), (52.0, 44.0)] and drawn["U = 200"] == [(28.0, 45.0), (55.5, 50.0)]
+    assert drawn["Best floor"] == [(26.0, 20.0), (52.0, 25.0)]
+    assert figure_data.run_figures("my_grid", blocks) == []
+
+
+def test_an_interval_is_of_the_lead_of_whoever_is_ahead():
+    behind = Comparison(52.0, -1.3, -3.0, 0.5, 0.17, n_models=3, n_data_seeds=3, clusters="example")
+    (said, _) = purchase_answer.answer_of(_study(_SMALL, _LARGE), [behind], {}).won
+    assert said == (
+        "With $52.00 (1.3 points, 95% interval -0.5 to +3.0, corrected p 0.170) annotating is ahead, not surely."
+    )

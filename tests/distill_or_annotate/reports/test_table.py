@@ -52,6 +52,13 @@ def test_several_seeds_become_a_mean_with_the_error_of_the_mean(write_run, rows)
     assert (cell.value, cell.stderr, cell.n_seeds) == (pytest.approx(51.5), pytest.approx(2 / 3**0.5), 3)
 
 
+def test_a_floor_learnt_from_other_labels_by_each_data_seed_is_their_mean(write_run, rows):
+    other = [{**row, "data_seed": 1, "floor": {**row["floor"], "lookup": row["floor"]["lookup"] + 4}} for row in rows]
+    block = _block(write_run([*rows, *other]))
+    assert block.floors["lookup"] == pytest.approx(26.3 + 2)
+    assert block.rows["annotate"][0].floors["lookup"] == pytest.approx(26.3 + 2)
+
+
 def test_seeds_that_made_one_model_keep_the_error_of_its_test(write_run, rows):
     target = next(row for row in rows if row["strategy"] == "distill" and row["score"] == 49.5)
     row = {**target, "stderr": 1.25}

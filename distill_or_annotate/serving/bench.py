@@ -201,6 +201,9 @@ def _rotated(items: list[Any], by: int) -> list[Any]:
 
 
 def _predict(loaded: LoadedModel, output_tokens: int) -> Callable[..., Any]:
+    if loaded.labels:
+        return lambda params, inputs: loaded.model.label_logits(params, {"encoder_input_tokens": inputs})
+
     def predict(params: Any, inputs: Any) -> Any:
         room = jax.numpy.zeros((inputs.shape[0], output_tokens), np.int32)
         batch = {"encoder_input_tokens": inputs, "decoder_input_tokens": room}
@@ -234,9 +237,13 @@ def _inputs(measured: Sequence[Measured], batch: int, settings: Settings) -> lis
     """Random ids without padding [batch, input_tokens] for each model, from its vocabulary."""
     shape = (batch, settings.input_tokens)
     return [
-        np.random.default_rng(batch).integers(2, model.loaded.config.vocab_size, shape).astype(np.int32)
+        np.random.default_rng(batch).integers(2, _rows(model.loaded.config), shape).astype(np.int32)
         for model in measured
     ]
+
+
+def _rows(config: Any) -> int:
+    return getattr(config, "n_pieces", None) or config.vocab_size
 
 
 def _free_bytes() -> float:

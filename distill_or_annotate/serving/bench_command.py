@@ -79,6 +79,11 @@ def _machine() -> dict[str, Any]:
     }
 
 
+def _dtype_name(config: Any) -> str:
+    dtype = getattr(config, "dtype", "float32")  # an encoder knows no other
+    return str(getattr(dtype, "__name__", dtype))
+
+
 def _row(model: Any, price: Any) -> dict[str, Any]:
     best = model.best_batch
     return {
@@ -86,7 +91,7 @@ def _row(model: Any, price: Any) -> dict[str, Any]:
         "path": str(model.loaded.path),
         "parameters": model.parameters,
         "parameter_bytes": model.parameter_bytes,
-        "compute_dtype": str(getattr(model.loaded.config.dtype, "__name__", model.loaded.config.dtype)),
+        "compute_dtype": _dtype_name(model.loaded.config),
         "flops_per_prediction": model.flops,
         "compile_seconds": model.compile_seconds,
         "latency_seconds": {

@@ -66,6 +66,10 @@ def export(
     output = output.resolve()
     _check_free(output, overwrite)
     loaded = models.load(source, vocabulary, compute)
+    if loaded.labels:
+        raise ValueError(
+            f"{loaded.path} is an encoder; what can be exported is a T5. Fix: take it as it is, as `doa predict` does."
+        )
     if loaded.path.resolve().is_relative_to(output):
         raise ValueError(f"{output} holds the model itself. Fix: give another folder.")
     with _written(output) as place:

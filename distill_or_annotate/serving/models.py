@@ -14,6 +14,7 @@ import numpy as np
 
 from distill_or_annotate.interop import conversion, shipped, t5x_folders, tokenizer_files
 from distill_or_annotate.interop.naming import Sizes
+from distill_or_annotate.serving import encoders
 from distill_or_annotate.serving import recorded as recorded_lib
 from distill_or_annotate.serving.vocabularies import Vocabulary
 
@@ -31,26 +32,28 @@ class LoadedModel:
     """A model in memory.
 
     Attributes:
-      model: a `t5x.models.EncoderDecoderModel` that decodes greedily.
+      model: a `t5x.models.EncoderDecoderModel` that decodes greedily, or an `EncoderClassifier`.
       params: its parameters, nested dict of float32 arrays on the first device.
-      vocabulary: its vocabulary.
-      config: its `network.T5Config`.
-      sizes: its sizes.
+      vocabulary: what it reads texts with.
+      config: its `network.T5Config`, or its `ClassifierConfig`.
+      sizes: its sizes; None for an encoder.
       form: `hugging_face`, `t5x` or `safetensors`.
       path: the folder or file that was read.
       step: steps that it was trained for, as far as the form knows.
       recorded: what the `config.gin` beside it says; None where there is none.
+      labels: the labels that an encoder chooses among, in the order of its last layer; empty for a T5, which writes.
     """
 
     model: Any
     params: Any
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | encoders.Pieces
     config: Any
-    sizes: Sizes
+    sizes: Sizes | None
     form: str
     path: Path
     step: int
     recorded: recorded_lib.Recorded | None
+    labels: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """SHA-256 of parameters, network and vocabulary: equal for one model in two forms of equal precision."""
@@ -84,14 +87,23 @@ def load(
     if dtype not in (None, *_COMPUTE):
         raise ModelError(f"dtype is {dtype!r}; allowed: {', '.join(_COMPUTE)}.")
     stored = conversion.open_model(_place(directory))
+    if encoders.is_encoder(stored.tensors):
+        if vocabulary or dtype == "bfloat16":
+            given = f"vocabulary {vocabulary}" if vocabulary else f"dtype {dtype}"
+            raise ModelError(
+                f"{given} was given for {stored.path}, an encoder: it reads with the tokenizer of its folder and "
+                "computes in float32. Fix: leave it out."
+            )
+        made = encoders.load(stored)
+        return LoadedModel(
+            params=_params(stored), sizes=None, form=stored.form, path=stored.path, step=stored.step, **made
+        )
     sizes = stored.sizes()
     gin_file = stored.path.parent / "config.gin"
     known = None
     if stored.form == conversion.T5X and gin_file.is_file():
         known = recorded_lib.read(gin_file, sizes)
     pieces = Vocabulary(Path(vocabulary) if vocabulary else _vocabulary_file(stored, known), sizes.vocab_size)
-
-    import jax
 
     from t5x import models
     from t5x.examples.t5 import network
@@ -110,11 +122,7 @@ def load(
         | ({"dtype": dtype} if dtype else {}),
     )
     model = models.EncoderDecoderModel(network.Transformer(config), pieces, pieces, None, decode_fn=_greedy())
-    # On one device: a compact model is copied, not cut.
-    params = jax.device_put(
-        _nested({name: tensor.whole() for name, tensor in stored.tensors.items()}), jax.devices()[0]
-    )
-    return LoadedModel(model, params, pieces, config, sizes, stored.form, stored.path, stored.step, known)
+    return LoadedModel(model, _params(stored), pieces, config, sizes, stored.form, stored.path, stored.step, known)
 
 
 def _greedy() -> Any:
@@ -126,10 +134,13 @@ def _greedy() -> Any:
     return functools.partial(decoding.temperature_sample, topk=1, rescale_log_probs=False)
 
 
-def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
+def _params(stored: conversion.Model) -> dict[str, Any]:
+    """On one device: a compact model is copied, not cut."""
+    import jax
     from flax import traverse_util
 
-    return traverse_util.unflatten_dict(flat, sep="/")
+    flat = {name: tensor.whole() for name, tensor in stored.tensors.items()}
+    return jax.device_put(traverse_util.unflatten_dict(flat, sep="/"), jax.devices()[0])
 
 
 def _place(directory: str | os.PathLike[str]) -> Path:

@@ -126,8 +126,13 @@ def _predictor(args: argparse.Namespace, n_rows: int) -> tuple[Predictor, dict[s
 
     loaded = models.load(args.model, args.vocabulary, args.dtype)
     task = _task(args, loaded)
-    if not labels and task and not args.decode:
-        labels = task.labels
+    if loaded.labels and task and sorted(task.labels) != sorted(loaded.labels):
+        raise UsageError(
+            f"--task {task.name} has the labels {', '.join(task.labels) or 'none'}; {args.model} is an encoder that "
+            f"chooses among {', '.join(loaded.labels)}. Fix: its own task, {loaded.recorded.task}."
+        )
+    if not labels and not args.decode:
+        labels = loaded.labels or (task.labels if task else ())
     for flag, given in (("--beam", args.beam != 1), ("--confidence", args.confidence)):
         if labels and given:
             raise UsageError(

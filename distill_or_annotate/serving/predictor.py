@@ -82,10 +82,19 @@ class Predictor:
             if value < 1:
                 raise SettingError(f"{name} is {value}; allowed: 1 and more.")
         self.loaded, self.labels, self.batch_size = loaded, tuple(labels), batch_size
+        if loaded.labels and (sorted(labels) != sorted(loaded.labels) or beams > 1):
+            raise SettingError(
+                f"{loaded.path} is an encoder, which chooses among {', '.join(loaded.labels)} and writes nothing; "
+                f"labels are {', '.join(labels) or 'none'}, beams {beams}. Fix: leave labels, beams and decoding out."
+            )
+        if loaded.labels and input_tokens > loaded.config.n_positions:
+            raise SettingError(
+                f"input_tokens is {input_tokens}; allowed: up to {loaded.config.n_positions}, this encoder's positions."
+            )
         self.input_tokens, self.output_tokens = input_tokens, output_tokens
         self._prefix, self._beams = prefix, beams
         self._label_ids = self._tokenized(self.labels)
-        self._run = self._scoring() if labels else self._decoding()
+        self._run = self._choosing() if loaded.labels else self._scoring() if labels else self._decoding()
 
     def predict(self, texts: Sequence[str], advance: Callable[[int], Any] | None = None) -> list[Prediction]:
         """Predicts.
@@ -158,6 +167,8 @@ class Predictor:
 
     def _tokenized(self, labels: Sequence[str]) -> list[list[int]]:
         vocabulary = self.loaded.vocabulary
+        if self.loaded.labels:  # classes, which it never reads
+            return [[vocabulary.eos_id]] * len(labels)
         ids = [[*vocabulary.encode(label), vocabulary.eos_id] for label in labels]
         first: dict[tuple[int, ...], str] = {}
         for label, tokens in zip(labels, ids, strict=True):
@@ -203,6 +214,18 @@ class Predictor:
             return outputs_BxT, _log_probability(model, params, encoded, inputs_BxL, kept_BxT)
 
         return jax.jit(search)
+
+    def _choosing(self) -> Callable[..., Any]:
+        import jax
+
+        model = self.loaded.model
+        order_K = np.array([self.loaded.labels.index(label) for label in self.labels])
+
+        def choose(params: Any, inputs_BxL: Any) -> tuple[Any, Any]:
+            logits_BxK = model.label_logits(params, {"encoder_input_tokens": inputs_BxL})
+            return inputs_BxL, jax.nn.log_softmax(logits_BxK, axis=-1)[:, order_K]
+
+        return jax.jit(choose)
 
     def _scoring(self) -> Callable[..., Any]:
         import jax

@@ -25,6 +25,19 @@ class _Macro:
 
 
 @dataclasses.dataclass(frozen=True)
+class Called:
+    """A function that gin calls for a value.
+
+    Attributes:
+      name: module and function, such as `folders.minilm`.
+      arguments: what is bound to it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
 class Recorded:
     """How a model was trained.
 
@@ -33,12 +46,16 @@ class Recorded:
       task_module: the module that registers it; None where the file names none.
       lengths: tokens of `inputs` and `targets`, ends of sequence included; None where the file has none.
       network: arguments of the network's `T5Config` that the tensors' shapes do not tell.
+      encoder: the Hugging Face folder of an encoder classifier, a path or what gives one; None for a T5.
+      head: the encoder classifier's; None for that of its family.
     """
 
     task: str | None
     task_module: str | None
     lengths: Mapping[str, int] | None
     network: Mapping[str, Any]
+    encoder: str | Called | None = None
+    head: str | None = None
 
 
 # What `interop.naming.Sizes` and T5Config call the same thing.
@@ -46,12 +63,12 @@ _SIZES = ("emb_dim", "num_heads", "head_dim", "mlp_dim", "num_encoder_layers", "
 _UNTOLD = ("dtype", "mlp_activations", "float32_attention_logits")
 
 
-def read(path: Path, sizes: Sizes) -> Recorded:
+def read(path: Path, sizes: Sizes | None) -> Recorded:
     """Reads a `config.gin` that `t5x.train` left.
 
     Args:
       path: the file.
-      sizes: the sizes of the model beside it, which tell its network from a teacher's.
+      sizes: the sizes of the model beside it, which tell its network from a teacher's; None for an encoder.
 
     Returns:
       What it says; an absent macro stays None.
@@ -62,10 +79,23 @@ def read(path: Path, sizes: Sizes) -> Recorded:
     bindings = _bindings(path)
     macros = {selector: value for (scope, selector, arg), value in bindings.items() if not (scope or arg)}
 
-    def resolved(value: Any) -> Any:
+    def followed(value: Any) -> Any:
         while isinstance(value, _Macro):
             value = macros.get(value.name)
-        return None if isinstance(value, _Reference) else value
+        return value
+
+    def resolved(value: Any) -> Any:
+        return None if isinstance(value := followed(value), _Reference) else value
+
+    def called(value: Any) -> Any:
+        if not isinstance(value := followed(value), _Reference):
+            return value
+        bound = {arg: called(given) for (_, selector, arg), given in bindings.items() if selector == value.name and arg}
+        return Called(value.name, bound)
+
+    classifier = {
+        arg: value for (_, selector, arg), value in bindings.items() if selector == "classifier.from_folder" and arg
+    }
 
     networks: dict[str, dict[str, Any]] = {}
     for (scope, selector, arg), value in bindings.items():
@@ -74,9 +104,9 @@ def read(path: Path, sizes: Sizes) -> Recorded:
     fitting = [
         network
         for network in networks.values()
-        if all(network.get(name) in (None, getattr(sizes, name)) for name in _SIZES)
+        if sizes and all(network.get(name) in (None, getattr(sizes, name)) for name in _SIZES)
     ]
-    if networks and not fitting:
+    if sizes and networks and not fitting:
         raise RecordedError(f"{path} configures no network of {sizes}. Fix: it belongs to another checkpoint; move it.")
     network = fitting[0] if fitting else {}
     lengths, task, module = (
@@ -92,6 +122,8 @@ def read(path: Path, sizes: Sizes) -> Recorded:
             for name in _UNTOLD
             if (value := network.get(name)) is not None
         },
+        called(classifier.get("folder")),
+        resolved(classifier.get("head")),
     )
 
 

@@ -45,6 +45,19 @@ def test_every_prediction_is_a_label_word_and_is_scored_like_any_other(folders, 
     assert (folders / run / "checkpoint_3").is_dir()
 
 
+@pytest.mark.parametrize("run", ["teacher", "student"])
+def test_doa_predict_answers_as_the_evaluator_did(folders, run):
+    from distill_or_annotate.serving import models, task_facts
+    from distill_or_annotate.serving.predictor import Predictor
+
+    (decoded,) = [path for path in (folders / run / "inference_eval").glob("*.jsonl") if "metrics" not in path.name]
+    lines = [json.loads(line) for line in decoded.read_text().splitlines()]
+    loaded, prefix = models.load(folders / run), task_facts.facts("mini_cls").prefix
+    made = Predictor(loaded, _LENGTHS["inputs"], labels=loaded.labels, prefix=prefix)
+    sources = [line["input"]["inputs_pretokenized"].removeprefix(prefix) for line in lines]
+    assert [one.text for one in made.predict(sources)] == [line["prediction"] for line in lines]
+
+
 def test_the_store_holds_the_tasks_own_inputs_and_the_labels_probabilities(folders):
     from distill_or_annotate.capture import header, reading, records, writer
     from distill_or_annotate.tasks import registry

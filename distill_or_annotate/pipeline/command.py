@@ -172,7 +172,7 @@ def _manifest(study: Study, digests: dict[str, str], console: Console) -> dict[s
 
     scenario = study.scenario
     content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests)
-    truncated = registry.truncations(scenario.task).summary()
+    truncated = registry.truncations(scenario.reads).summary()
     console.print(f"training data: {truncated}", highlight=False)
     return content | {
         "truncations": truncated,

@@ -25,6 +25,7 @@ TERMINATED_STATUS = 143
 # Time for saving between the first end and the second, and for unwinding between the second and the third.
 _SAVING = (60.0, 0.1)
 _UNWINDING = (10.0, 0.05)
+_AGAIN_SECONDS = 0.2
 
 
 class ReserveReached(BaseException):
@@ -56,6 +57,7 @@ class Deadline:
         self._saving_seconds = _part(_SAVING, seconds)
         self._first_seconds = seconds - self._saving_seconds - _part(_UNWINDING, seconds)
         self._before: dict[signal.Signals, Any] = {}
+        self._hook, self._again = sys.unraisablehook, None
         self._last = None
         if last_deed is not None and math.isfinite(seconds):
             self._last = threading.Timer(seconds, _end_process, [last_deed])
@@ -63,6 +65,7 @@ class Deadline:
 
     def __enter__(self) -> Deadline:
         self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._terminated)}
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._swallowed
         if math.isfinite(self.seconds):
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._alarm)
             signal.setitimer(signal.ITIMER_REAL, max(0.001, self._first_seconds))
@@ -75,8 +78,13 @@ class Deadline:
             self._last.cancel()
         if signal.SIGALRM in self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._again is not None:
+            self._again.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = self._hook
+        if self._again is not None and error is None and not self.reached:
+            raise Terminated(TERMINATED_STATUS)
         if self.reached and isinstance(error, SystemExit):
             raise ReserveReached from None
         return False
@@ -85,6 +93,16 @@ class Deadline:
         if self.reached:
             self._end()
         raise Terminated(TERMINATED_STATUS)
+
+    def _swallowed(self, unraisable: Any) -> None:
+        """Asks again for an end that fell into a destructor or a weak reference's callback, where Python drops it."""
+        if not isinstance(unraisable.exc_value, (Terminated, ReserveReached)):
+            self._hook(unraisable)
+            return
+        main = threading.main_thread().ident
+        self._again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, [main, signal.SIGTERM])
+        self._again.daemon = True
+        self._again.start()
 
     def _alarm(self, *_: Any) -> None:
         if self.reached:

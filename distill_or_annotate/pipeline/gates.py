@@ -173,8 +173,8 @@ def _findings(capture: Stage, stages: Sequence[Stage], stages_dir: Path, folder:
 
     teacher = next(stage for stage in stages if stage.name in capture.depends_on)
     students = compared_students(capture, stages)
-    if DEV not in registry.get(teacher.task).available_splits():
-        return {"shut": [], "untried": [f"task {teacher.task!r} has no split {DEV!r} to compare the teacher on"]}
+    if DEV not in registry.get(teacher.reads).available_splits():
+        return {"shut": [], "untried": [f"task {teacher.reads!r} has no split {DEV!r} to compare the teacher on"]}
     scores = {"teacher": _on_dev(teacher, stages_dir, folder / "teacher_on_dev")}
     score, metric = scores["teacher"]["score"], scores["teacher"]["metric"]
     reasons = scores["teacher"]["degenerate"]["reasons"]
@@ -222,6 +222,6 @@ def _on_dev(stage: Stage, stages_dir: Path, folder: Path) -> Mapping[str, Any]:
             f"{stage.name} could not be scored on dev: {type(error).__name__}: {error}\n"
             f"  log: {log_file}\n  alone: {program.command()}"
         ) from error
-    labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
-    found = evaluation.evaluate(folder, stage.task, labels, split=DEV)
+    labels = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
+    found = evaluation.evaluate(folder, stage.reads, labels, split=DEV)
     return {name: found[name] for name in KEPT}

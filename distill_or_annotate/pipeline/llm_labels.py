@@ -104,8 +104,8 @@ def label(
     from distill_or_annotate.tasks import registry, variants
 
     asked = options(scenario)
-    spec = registry.get(stage.task)
-    labelled = registry.rows(variants.labelled(stage.task, stage.n_labels, stage.data_seed), "train")
+    spec = registry.get(stage.reads)
+    labelled = registry.rows(variants.labelled(stage.reads, stage.n_labels, stage.data_seed), "train")
     shot_pool = min(asked["shot_pool"], len(labelled))
     prompter = prompts.make_prompter(
         forms.of_spec(stage.task, spec.metric, spec.labels),
@@ -115,7 +115,7 @@ def label(
         fixed=asked["fixed_shots"],
         seed=stage.data_seed,
     )
-    sources = [row["source"] for row in registry.rows(variants.unlabeled(stage.task, stage.n_unlabeled), "unlabeled")]
+    sources = [row["source"] for row in registry.rows(variants.unlabeled(stage.reads, stage.n_unlabeled), "unlabeled")]
     summary = labelling.label_pool(
         sources,
         prompter,

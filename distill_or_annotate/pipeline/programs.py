@@ -32,8 +32,8 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
     """
     folder = stages_dir / stage.name
     before = {name.split("-")[0]: stages_dir / name for name in stage.depends_on}
-    common = {"TASK": stage.task}
-    gold = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
+    common = {"TASK": stage.reads}
+    gold = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
     labels = {"N_LABELS": stage.n_labels, "DATA_SEED": stage.data_seed, "RANDOM_SEED": stage.train_seed}
     if stage.kind in ("finetune", "annotate", "general_distill"):
         macros = {**common, **labels, "MODEL_DIR": str(folder / MODEL)}

@@ -237,9 +237,10 @@ def import_task(scenario: Scenario) -> TaskSpec:
                 f"({type(error).__name__}: {error}). Fix: mend that file, or run from the folder its name starts from."
             ) from error
     try:
-        return registry.get(scenario.task)
+        return registry.get(scenario.reads)
     except registry.UnknownTask as error:
-        raise ValueError(f"Scenario.task: {error}") from error
+        field = "task" if scenario.reads == scenario.task else "paper_task"
+        raise ValueError(f"Scenario.{field}: {error}") from error
 
 
 def _override(pair: str) -> tuple[str, Any]:

@@ -106,8 +106,8 @@ def _run(stage: Stage, program: Program, folder: Path, on_step: Callable[[int, i
 
 
 def _evaluate(stage: Stage, folder: Path, stages_dir: Path) -> None:
-    labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
-    found = evaluation.evaluate(stages_dir / stage.depends_on[0], stage.task, labels)
+    labels = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
+    found = evaluation.evaluate(stages_dir / stage.depends_on[0], stage.reads, labels)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found.pop("predictions")]
     (folder / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
     write_json(folder / results.EVALUATION, {**found, "subject": stage.depends_on[0]})
@@ -127,11 +127,11 @@ def _select(stage: Stage, stages: Sequence[Stage], folder: Path, stages_dir: Pat
     found = []
     for candidate in candidates:
         # Floors are for the chosen one; learning them for each candidate would take longer than scoring it.
-        on_dev = evaluation.evaluate(stages_dir / candidate.name, stage.task, None, split=SELECTION_SPLIT)
+        on_dev = evaluation.evaluate(stages_dir / candidate.name, stage.reads, None, split=SELECTION_SPLIT)
         found.append({"stage": candidate.name, "macros": _searched(candidate, candidates), "score": on_dev["score"]})
     best = max(range(len(found)), key=lambda number: found[number]["score"])
-    labels = f"{stage.task}_n{stage.n_labels}_s{stage.data_seed}"
-    on_dev = evaluation.evaluate(stages_dir / candidates[best].name, stage.task, labels, split=SELECTION_SPLIT)
+    labels = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
+    on_dev = evaluation.evaluate(stages_dir / candidates[best].name, stage.reads, labels, split=SELECTION_SPLIT)
     kept = {name: on_dev[name] for name in gates.KEPT}
     _run(stage, programs.chosen(candidates[best], folder, stages_dir), folder, on_step)
     content = {"split": SELECTION_SPLIT, "chosen": found[best]["stage"], "macros": found[best]["macros"]}

@@ -1,0 +1,46 @@
+"""An end that is asked for comes, wherever in the program the signal falls."""
+
+import math
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from distill_or_annotate.pipeline.deadline import Deadline, Terminated
+
+
+class _Ends:
+    """Sends SIGTERM while it is destroyed, where Python drops what a handler raises."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def test_a_sigterm_that_falls_into_a_destructor_ends_the_work_a_moment_later():
+    before, began = (signal.getsignal(signal.SIGTERM), sys.unraisablehook), time.monotonic()
+    with pytest.raises(Terminated), Deadline(math.inf):
+        _Ends()
+        time.sleep(30)
+    assert time.monotonic() - began < 20
+    assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
+
+
+def test_work_that_is_done_first_does_not_make_it_forgotten():
+    with pytest.raises(Terminated), Deadline(math.inf):
+        _Ends()
+    time.sleep(0.5)  # nothing comes after it
+
+
+def test_other_errors_of_destructors_go_to_whom_they_went_before(monkeypatch):
+    class Fails:
+        def __del__(self):
+            raise ValueError("elsewhere")
+
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: heard.append(unraisable.exc_type))
+    with Deadline(math.inf):
+        Fails()
+    assert heard == [ValueError]

@@ -88,8 +88,3 @@ def test_each_plain_t5x_command_reads_a_configuration_that_is_complete():
     assert names and sorted(done.stdout.splitlines()) == sorted(f"complete: {name}" for name in names), done.stderr[
         -2000:
     ]
-
-
-def test_every_file_that_the_readme_links_is_there():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", _README) if "://" not in link]
-    assert links and [link for link in links if not (_ROOT / link).exists()] == []

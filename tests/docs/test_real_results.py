@@ -1,0 +1,46 @@
+"""The tables of the real grids in docs/results.md, and what the README says of them, are the means of their rows."""
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_TITLES = {"fever": "**FEVER claims**", "multipit_id": "**MultiPIT-Id**"}
+_COLUMNS = (("annotate", 0), ("distill", 1000), ("distill", 4000), ("teacher", 0))
+
+
+def _mean(rows, student, n_labels, strategy, n_unlabeled):
+    wanted = {"n_labels": n_labels, "strategy": strategy, "n_unlabeled": n_unlabeled}
+    if strategy != "teacher":
+        wanted["student"] = student
+    scores = {row["data_seed"]: row["score"] for row in rows if all(row[key] == value for key, value in wanted.items())}
+    assert len(scores) == 3
+    return statistics.fmean(scores.values())
+
+
+def _rows(task):
+    path = _ROOT / "docs" / "results" / f"real_{task}" / "results.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("task", list(_TITLES))
+def test_each_cell_is_the_mean_over_data_seeds(task):
+    text = (_ROOT / "docs" / "results.md").read_text(encoding="utf-8").split(_TITLES[task], 1)[1]
+    lines = [line for line in text.splitlines() if re.match(r"\|.* labels \|", line)][:8]
+    rows, student = _rows(task), None
+    for line in lines:
+        first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        named = re.match(r"(?:\*\*(\w+)\*\*, )?([\d,]+) labels", first)
+        student, n_labels = named[1] or student, int(named[2].replace(",", ""))
+        for cell, column in zip(cells, _COLUMNS, strict=True):
+            assert cell.split("†")[0].split(" ")[0] == f"{_mean(rows, student, n_labels, *column):.1f}", (line, column)
+    assert len(lines) == 8
+
+
+def test_the_readme_compares_what_scores_alike():
+    rows = _rows("fever")
+    distilled = _mean(rows, "mini_student", 100, "distill", 4000)
+    assert abs(distilled - _mean(rows, "mini_student", 2000, "annotate", 0)) < 1

@@ -86,7 +86,9 @@ def _noise(name: str, shape: tuple[int, ...]):
         )
         if name.endswith("scale"):
             return 1 + np.float32(0.1) * made
-        return made * np.float32(shape[-1] ** -0.5 if name.endswith("kernel") else 1)
+        # T5's own scales: a larger query kernel makes each attention a choice of one position, which rounding can turn.
+        inputs = shape[-1] * (XXL.head_dim if name.endswith("query/kernel") else 1)
+        return made * np.float32(inputs**-0.5 if name.endswith("kernel") else 1)
 
     return read_part
 

@@ -45,13 +45,14 @@ LONG_TESTS := tests/benchmarks tests/docs/test_adding_a_task.py tests/docs/test_
 BROWSER_TESTS := tests/distill_or_annotate/reports/test_browser.py tests/distill_or_annotate/planning/test_page_browser.py
 APART := $(LONG_TESTS) $(BROWSER_TESTS)
 
+# A worker that dies ends the run: pytest-xdist otherwise starts another and waits for ever for the rest of its file.
 tests: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(APART)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart=0 --no-loadscope-reorder $(addprefix --ignore=,$(APART)) $(PYTEST_ARGS)
 
 test: lint tests ## Set-up, lint and the test suite.
 
 test-long: install ## Whole studies, kills, several processes, the documentation command by command, the benchmarks on tiny shapes.
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(LONG_TESTS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart=0 $(LONG_TESTS) $(PYTEST_ARGS)
 
 test-parity: install ## Network and converted checkpoints against transformers on torch's CPU build (an extra of several hundred MB).
 	VENV="$(VENV)" bash launch/install_parity.sh

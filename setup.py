@@ -79,7 +79,7 @@ setuptools.setup(
         "tpu": ["libtpu>=0.0.42"],
     },
     entry_points={
-        "console_scripts": ["doa = distill_or_annotate.cli:main"],
+        "console_scripts": ["doa = distill_or_annotate.cli:program"],
         # `python -m t5x.train` finds the packaged gin files from any folder; the runtime knows the group, not us.
         "t5x.gin_search_paths": ["distill_or_annotate = distill_or_annotate.pipeline.gin_files:search_paths"],
     },

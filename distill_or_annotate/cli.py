@@ -114,6 +114,18 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+def program() -> None:
+    """Runs `main` as a process of its own, and ends it with the status that `main` returns."""
+    status = main()
+    deadline = sys.modules.get("distill_or_annotate.pipeline.deadline")
+    if deadline and deadline.has_ended_work():
+        # Threads of XLA and TensorFlow that were left at work crash when the interpreter takes itself down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def _chosen_name(argv: list[str]) -> str | None:
     """The sub-command that the words name: one of a group takes two of them."""
     words = [word for word in argv if not word.startswith("-")]
@@ -121,4 +133,4 @@ def _chosen_name(argv: list[str]) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -62,18 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a scenario to its report; print the table, and the report's path as the last line."""
-    from distill_or_annotate.pipeline import deadline, gin_files
+    from distill_or_annotate.pipeline import gin_files
 
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs: received {args.jobs}; it must be at least 1.")
     with gin_files.user_files(gin_files.locate(args.scenario)):
-        status = _run(args)
-    if deadline.has_ended_work():
-        # Threads of XLA and TensorFlow that were left at work crash when the interpreter takes itself down.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+        return _run(args)
 
 
 def _run(args: argparse.Namespace) -> int:

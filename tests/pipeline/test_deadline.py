@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -44,3 +45,34 @@ def test_other_errors_of_destructors_go_to_whom_they_went_before(monkeypatch):
     with Deadline(math.inf):
         Fails()
     assert heard == [ValueError]
+
+
+_ENDED = """
+import atexit, sys
+from distill_or_annotate import cli
+from distill_or_annotate.pipeline.deadline import Deadline, ReserveReached
+import signal, time
+
+try:
+    with Deadline(0.3) as deadline:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # hears, and never ends
+        while True:
+            time.sleep(0.01)
+except ReserveReached:
+    pass
+atexit.register(print, "taken down")
+sys.argv = ["doa", "prices"]
+cli.%s
+print("still here")
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "lines"),
+    [("program()", []), ("main()", ["still here", "taken down"])],
+)
+def test_after_ended_work_the_program_alone_ends_its_process_at_once(call, lines):
+    """Threads of XLA that are still at work crash an interpreter that takes itself down; a caller of `main` stays."""
+    done = subprocess.run([sys.executable, "-c", _ENDED % call], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [line for line in done.stdout.splitlines() if line in ("still here", "taken down")] == lines

@@ -41,7 +41,7 @@ LONG_TESTS := tests/benchmarks tests/docs/test_adding_a_task.py tests/docs/test_
   tests/distill_or_annotate/own_tasks/test_from_a_table.py tests/pipeline/test_study.py \
   tests/distill_or_annotate/trainer/test_two_processes.py tests/distill_or_annotate/capture/test_two_processes.py \
   tests/distill_or_annotate/trainer/test_compile_only.py tests/distill_or_annotate/capture/test_kills.py \
-  tests/tasks/test_training.py
+  tests/distill_or_annotate/encoder/test_t5_teacher.py tests/tasks/test_training.py
 BROWSER_TESTS := tests/distill_or_annotate/reports/test_browser.py tests/distill_or_annotate/planning/test_page_browser.py
 APART := $(LONG_TESTS) $(BROWSER_TESTS)
 

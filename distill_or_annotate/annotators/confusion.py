@@ -92,14 +92,21 @@ def fitted_to_gold(labels: Sequence[str], gold: np.ndarray, votes: np.ndarray) -
       labels: the C classes.
       gold: true classes, [n], 0 ... C - 1.
       votes: given classes, [n, k]; -1 where an annotator did not label an item.
+
+    Returns:
+      The matrix; `fitted` where most items have two votes or more, else `assumed`: one label an item is one person's
+      word.
     """
     counts = np.full((len(labels), len(labels)), _SMOOTHING)
     for column in np.asarray(votes).T:
         there = column != MISSING
         np.add.at(counts, (np.asarray(gold)[there], column[there]), 1)
-    n_votes = int((np.asarray(votes) != MISSING).sum())
+    of_each = (np.asarray(votes) != MISSING).sum(1)
+    provenance = FITTED if np.median(of_each) >= 2 else ASSUMED
     matrix = counts / counts.sum(1, keepdims=True)
-    return Confusion(tuple(labels), matrix, FITTED, f"{n_votes} votes on {len(gold)} items of known label")
+    return Confusion(
+        tuple(labels), matrix, provenance, f"{int(of_each.sum())} votes on {len(gold)} items of known label"
+    )
 
 
 def fitted_to_votes(labels: Sequence[str], votes: np.ndarray) -> tuple[list[Confusion], np.ndarray]:

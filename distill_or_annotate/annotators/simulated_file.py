@@ -7,16 +7,16 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from distill_or_annotate.annotators import confusion as confusion_module
+from distill_or_annotate.annotators import votes
 from distill_or_annotate.annotators.confusion import Confusion
 from distill_or_annotate.annotators.forms import TEXT, LabelForm
 from distill_or_annotate.annotators.items import replace_file
 from distill_or_annotate.annotators.simulated import ADJUDICATOR, Annotators, Simulated, SimulationError, SpanNoise
-from distill_or_annotate.metrics.classification import label_ids
 from distill_or_annotate.preprocess.rows import Row
 
+SIMULATED = "simulated"
+"""What stands as `annotators` in each line of simulated labels."""
 _FIELDS = (
     "n_annotators",
     "usd_per_judgement",
@@ -35,8 +35,8 @@ _FIELDS = (
 def read_annotators(path: pathlib.Path, form: LabelForm, gold: Mapping[str, str]) -> Annotators:
     """Reads a group of annotators.
 
-    Their mistakes are one of `accuracy`, a table `confusion`, or `votes`: a file of JSON lines with `source` and a list
-    of `votes`, to which the matrix is fitted; with the true labels where `gold` has them, else by Dawid and Skene.
+    Their mistakes are one of `accuracy`, a table `confusion`, or `votes`: a file to which the matrix is fitted, see
+    `votes.fitted`.
 
     Args:
       path: the TOML file.
@@ -85,48 +85,35 @@ def _confusion(path: pathlib.Path, data: Mapping[str, Any], form: LabelForm, gol
         return confusion_module.assumed(form.labels, data["accuracy"])
     if given == ["confusion"]:
         return confusion_module.from_shares(form.labels, data["confusion"])
-    sources, votes = _votes(path.parent / data["votes"], form)
-    if all(source in gold for source in sources):
-        truth = label_ids([gold[source] for source in sources], form.labels)
-        return confusion_module.fitted_to_gold(form.labels, truth, votes)
-    each, _ = confusion_module.fitted_to_votes(form.labels, votes)
-    mean = np.mean([one.matrix for one in each], axis=0)
-    return Confusion(form.labels, mean, confusion_module.FITTED, f"the mean of {each[0].source}")
-
-
-def _votes(path: pathlib.Path, form: LabelForm) -> tuple[list[str], np.ndarray]:
-    sources, votes = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            source, given = row["source"], [str(vote) for vote in row["votes"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise SimulationError(
-                f"{path}, line {number}: source and a list of votes are needed ({error!r})."
-            ) from None
-        sources.append(source)
-        votes.append(label_ids(given, form.labels))
-    if not votes:
-        raise SimulationError(f"{path}: no votes. Fix: write JSON lines with source and votes.")
-    table = np.full((len(votes), max(map(len, votes))), confusion_module.MISSING)
-    for row, each in zip(table, votes, strict=True):
-        row[: len(each)] = each
-    return sources, table
+    return votes.fitted(path.parent / data["votes"], form, gold)
 
 
 def write_labels(path: pathlib.Path, rows: list[Row], found: Simulated) -> None:
-    """Writes simulated labels in the form of a language model's.
+    """Writes simulated labels in the form of a language model's, each marked as what it is.
 
     Args:
-      path: the file.
+      path: the file; simulated labels that stand there are replaced.
       rows: the rows that were labelled, and maybe more.
       found: what the annotators gave for the first of them.
+
+    Raises:
+      SimulationError: the file holds labels that were not simulated.
     """
+    _check_replaceable(path)
     lines = []
-    for row, label, votes in zip(rows, found.labels, found.votes, strict=False):
+    for row, label, given in zip(rows, found.labels, found.votes, strict=False):
         line = {"source": row["source"], "prediction": label, "inputs": {"inputs_pretokenized": row["source"]}}
-        lines.append(json.dumps({**line, "votes": list(votes)}, ensure_ascii=False) + "\n")
+        line |= {"votes": list(given), "annotators": SIMULATED, "confusion": found.provenance}
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lines)
+
+
+def _check_replaceable(path: pathlib.Path) -> None:
+    """Labels that somebody paid for are not written over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        first = file.readline()
+    if first.strip() and f'"annotators": "{SIMULATED}"' not in first:
+        raise SimulationError(f"{path} holds labels that were not simulated. Fix: another --out.")

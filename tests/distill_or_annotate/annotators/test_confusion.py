@@ -29,7 +29,8 @@ def test_a_matrix_is_found_from_items_of_known_label(drawn):
     for column, matrix in enumerate(TRUE):
         fitted = confusion.fitted_to_gold(LABELS, gold, votes[:, [column]])
         np.testing.assert_allclose(fitted.matrix, matrix, atol=0.04)
-        assert fitted.provenance == "fitted" and "4000 items" in fitted.source
+        assert fitted.provenance == "assumed" and "4000 items" in fitted.source  # one label an item
+    assert confusion.fitted_to_gold(LABELS, gold, votes).provenance == "fitted"
 
 
 def test_matrices_and_labels_are_found_from_votes_alone(drawn):

@@ -121,7 +121,7 @@ def test_an_entity_stands_where_most_annotators_have_it():
 
 
 def test_provenance_is_assumed_unless_all_of_it_was_fitted():
-    fitted = confusion.fitted_to_gold(LABELS, np.array([0, 1, 2]), np.array([[0], [1], [1]]))
+    fitted = confusion.fitted_to_gold(LABELS, np.array([0, 1, 2]), np.array([[0, 0], [1, 1], [1, 2]]))
     assert Annotators(fitted, 0.1).provenance == "fitted"
     assert Annotators(fitted, 0.1, spans=SpanNoise(missed=0.1)).provenance == "assumed"
     assert Annotators(fitted, 0.1, adjudication=ADJUDICATOR).provenance == "assumed"

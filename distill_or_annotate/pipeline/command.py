@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +180,6 @@ def _manifest(study: Study, digests: dict[str, str], console: Console) -> dict[s
 
 def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, console: Console) -> int:
     """Do what can be done, here or through Snakemake; write the report of it; say what is missing."""
-    from distill_or_annotate import reports
     from distill_or_annotate.pipeline import gates, manifest, runner, telling, work
 
     manifest.write_json(study.run_dir / "manifest.json", content)
@@ -198,19 +198,29 @@ def _walk(study: Study, content: dict[str, Any], args: argparse.Namespace, conso
     except (gates.GateError, work.StageError) as error:
         if os.environ.get("DOA_DEBUG"):
             raise
+        # What was scored before it is in the report, with its flags.
+        _report(study, content, [str(error)], console)
         _say(console, str(error) + _alone(error, args))
         return 1
     told = gates.notes(study.stages, study.store.folder)
     told += [sentence] if (sentence := telling.sharing(study, outcome)) else []
     if told:
         console.print(telling.sharing(study, outcome), highlight=False, end="\n" if outcome.shared else "")
+    _report(study, content, told, console)
+    return _status(study, outcome, failures, _again(args), console)
+
+
+def _report(study: Study, content: dict[str, Any], told: Sequence[str], console: Console) -> None:
+    from distill_or_annotate import reports
+    from distill_or_annotate.pipeline import manifest, telling
+
+    if told:
         content["assumptions"] += told
         manifest.write_json(study.run_dir / "manifest.json", content)
     reports.build(study.run_dir)
     reports.print_run(study.run_dir, console)
     if said := telling.degenerate(reports.read_run(study.run_dir).results):
         _say(console, said)
-    return _status(study, outcome, failures, _again(args), console)
 
 
 def _status(study: Study, outcome: Outcome, failures: str, command: str, console: Console) -> int:

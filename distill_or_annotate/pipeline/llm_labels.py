@@ -179,25 +179,39 @@ def measured(stage: Stage, folder: Path) -> tuple[Charge, ...]:
     return stage.charges if found is None else tuple(_bill(charge, found["usd"]) for charge in stage.charges)
 
 
-def settle(ledger: Ledger, stage: Stage, folder: Path, attempt: str, finished: bool) -> None:
-    """Write what an attempt's requests cost to the study's books.
+def owed(ledger: Ledger, stage: Stage) -> tuple[Charge, ...]:
+    """What an attempt has to reserve: the stage's charges less what earlier attempts at it have spent.
 
     Args:
       ledger: the study's.
       stage: the stage.
-      folder: its folder.
-      attempt: the attempt's id.
-      finished: whether the stage is done; what an earlier failed attempt cost stands in the books already.
     """
-    paid = math.fsum(row["usd"] for row in ledger.rows() if row["kind"] == "api" and row["stage"] == stage.name)
-    usd = max(0.0, spent_usd(folder) - paid)
+    paid = _paid_usd(ledger, stage)
+    return tuple(_bill(charge, max(0.0, charge.usd - paid)) for charge in stage.charges)
+
+
+def settle(ledger: Ledger, stage: Stage, folder: Path, finished: bool) -> None:
+    """Write what a stage's requests cost to the study's books, as far as it does not stand there.
+
+    Args:
+      ledger: the study's.
+      stage: the stage.
+      folder: its folder, whose lock the caller holds.
+      finished: whether the stage is done.
+    """
+    usd = max(0.0, spent_usd(folder) - _paid_usd(ledger, stage))
     for charge in stage.charges[:1]:
         bill = _bill(charge, usd)
         if finished:
             # Under the key of the reserve, which it replaces.
             ledger.charge(stage.name, [bill])
         elif usd > 0:
-            ledger.charge(stage.name, [dataclasses.replace(bill, key=f"{charge.key}:{attempt}")])
+            part = sum(row["kind"] == "api" and row["stage"] == stage.name for row in ledger.rows())
+            ledger.charge(stage.name, [dataclasses.replace(bill, key=f"{charge.key}:part-{part}")], spent=True)
+
+
+def _paid_usd(ledger: Ledger, stage: Stage) -> float:
+    return math.fsum(row["usd"] for row in ledger.rows() if row["kind"] == "api" and row["stage"] == stage.name)
 
 
 def _bill(charge: Charge, usd: float) -> Charge:

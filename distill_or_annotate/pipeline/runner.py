@@ -10,6 +10,7 @@ Why the steps stand in this order:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -24,7 +25,7 @@ from distill_or_annotate.ledger import Attempt, CapReached, Ledger
 from distill_or_annotate.pipeline import gates, llm_labels, programs, results, work
 from distill_or_annotate.pipeline.billing import Billing
 from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, Deadline, ReserveReached, Terminated
-from distill_or_annotate.pipeline.locks import folder_lock
+from distill_or_annotate.pipeline.locks import FolderBusyError, folder_lock
 from distill_or_annotate.pipeline.progress import StudyProgress
 from distill_or_annotate.pipeline.store import Store
 from distill_or_annotate.scenarios import STAGE_KINDS, Scenario, Stage
@@ -113,30 +114,41 @@ def run(study: Study, console: Console, *, start: Collection[str] = STAGE_KINDS)
     unfinished = {stage.kind for stage in study.stages if not study.store.is_finished(stage.name)}
     if "distill" in unfinished and "distill" in start:
         gates.check_vocabulary(study.stages, study.store.folder)
-    with StudyProgress(console, study.stages, study.billing, study.store) as progress:
-        for stage in study.stages:
-            if not set(needs(stage, study.stages)) <= set(outcome.reached):
-                outcome.waiting.append(stage.name)
-                continue
-            try:
-                if stage.kind not in start and not study.store.is_finished(stage.name):
-                    study.ledger.check(stage.name, study.billing.charges(stage))
-                    outcome.waiting.append(stage.name)
-                    continue
-                run_stage(study, stage, progress)
-            except CapReached as refused:
-                outcome.refused[stage.name] = refused
-            except ReserveReached:
-                outcome.stopped.append(stage.name)
-            else:
-                outcome.reached.append(stage.name)
-                if not study.store.is_ours(stage.name):
-                    outcome.shared.append(stage.name)
-    rows = results.result_rows(
-        study.scenario, [study.by_name[name] for name in outcome.reached], study.store.folder, study.billing.book
-    )
-    results.write_rows(study.run_dir / "results.jsonl", rows)
+    try:
+        with StudyProgress(console, study.stages, study.billing, study.store) as progress:
+            for stage in study.stages:
+                _walk_to(study, stage, outcome, start, progress)
+    except (gates.GateError, work.StageError):
+        _write_results(study, outcome)  # what was reached before it has its scores, and its flags
+        raise
+    _write_results(study, outcome)
     return outcome
+
+
+def _walk_to(study: Study, stage: Stage, outcome: Outcome, start: Sequence[str], progress: StudyProgress) -> None:
+    if not set(needs(stage, study.stages)) <= set(outcome.reached):
+        outcome.waiting.append(stage.name)
+        return
+    try:
+        if stage.kind not in start and not study.store.is_finished(stage.name):
+            study.ledger.check(stage.name, study.billing.charges(stage))
+            outcome.waiting.append(stage.name)
+            return
+        run_stage(study, stage, progress)
+    except CapReached as refused:
+        outcome.refused[stage.name] = refused
+    except ReserveReached:
+        outcome.stopped.append(stage.name)
+    else:
+        outcome.reached.append(stage.name)
+        if not study.store.is_ours(stage.name):
+            outcome.shared.append(stage.name)
+
+
+def _write_results(study: Study, outcome: Outcome) -> None:
+    reached = [study.by_name[name] for name in outcome.reached]
+    rows = results.result_rows(study.scenario, reached, study.store.folder, study.billing.book)
+    results.write_rows(study.run_dir / "results.jsonl", rows)
 
 
 def needs(stage: Stage, stages: Sequence[Stage]) -> list[str]:
@@ -189,7 +201,11 @@ def _pay(study: Study, stage: Stage) -> None:
             price=study.billing.book.label(stage.task),
         )
     elif stage.kind == "llm_label":
-        study.ledger.charge(stage.name, llm_labels.measured(stage, study.store.folder / stage.name))
+        folder = study.store.folder / stage.name
+        if study.store.is_ours(stage.name):
+            llm_labels.settle(study.ledger, stage, folder, finished=True)
+        else:
+            study.ledger.charge(stage.name, llm_labels.measured(stage, folder))
     elif study.store.is_ours(stage.name):
         study.ledger.charge(stage.name, study.billing.charges(stage))
     else:
@@ -225,24 +241,24 @@ def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
                 facts["stopped_by"] = "device time"
             # The end mark before the settlement: see step 2 above.
             study.store.finish(stage.name, **facts, device_seconds=round(used, 3), seconds=round(used / n_devices, 3))
-        _settle_requests(study, stage, attempt, finished=True)
+        _settle_requests(study, stage, finished=True)
         attempt.settle(seconds=_billed_seconds(attempt))
     except SystemExit as stopped:
-        _settle_requests(study, stage, attempt, finished=False)
+        _settle_requests(study, stage, finished=False)
         saved = stopped.code == TERMINATED_STATUS and not isinstance(stopped, Terminated)
         attempt.settle(finished=False, wasted=not saved, note=f"ended with status {stopped.code}")
         raise
     except ReserveReached:
         raise
     except BaseException as error:
-        _settle_requests(study, stage, attempt, finished=False)
+        _settle_requests(study, stage, finished=False)
         attempt.settle(wasted=True, note=f"{type(error).__name__}: {error}"[:300])
         raise
 
 
-def _settle_requests(study: Study, stage: Stage, attempt: Attempt, finished: bool) -> None:
+def _settle_requests(study: Study, stage: Stage, finished: bool) -> None:
     if stage.kind == "llm_label":
-        llm_labels.settle(study.ledger, stage, study.store.folder / stage.name, attempt.id, finished)
+        llm_labels.settle(study.ledger, stage, study.store.folder / stage.name, finished)
 
 
 def _billed_seconds(attempt: Attempt) -> float:
@@ -273,6 +289,7 @@ def _budget_seconds(study: Study, stage: Stage) -> float | None:
 def _opened(study: Study, stage: Stage, budget_seconds: float | None) -> Attempt:
     """Reserve the stage's worst case; wait where running stages may give back what it needs."""
     billing = study.billing
+    charges = llm_labels.owed(study.ledger, stage) if stage.kind == "llm_label" else billing.charges(stage)
     time_of = {}
     if billing.is_measured(stage):
         # A millisecond for a budget that is used up: the model is evaluated as it stands.
@@ -280,7 +297,7 @@ def _opened(study: Study, stage: Stage, budget_seconds: float | None) -> Attempt
         time_of = {"price": billing.device, "devices": billing.n_devices, "reserve_seconds": reserve}
     while True:
         try:
-            return study.ledger.open_attempt(stage.name, charges=billing.charges(stage), **time_of)
+            return study.ledger.open_attempt(stage.name, charges=charges, **time_of)
         except CapReached as refused:
             if not refused.may_fit_later:
                 raise
@@ -295,4 +312,11 @@ def reconcile(study: Study) -> None:
       study: the study.
     """
     store = study.store
+    tried = {row["stage"] for row in study.ledger.rows()}
+    for stage in study.stages:
+        if stage.kind == "llm_label" and stage.name in tried:
+            # Another process that holds the folder settles its own requests.
+            with contextlib.suppress(FolderBusyError), folder_lock(store.folder / stage.name):
+                if not store.is_finished(stage.name) or store.is_ours(stage.name):
+                    _settle_requests(study, stage, finished=store.is_finished(stage.name))
     study.ledger.reconcile(finished=lambda name: store.is_finished(name) and store.is_ours(name))

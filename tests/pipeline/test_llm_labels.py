@@ -106,6 +106,51 @@ def test_what_an_interrupted_stage_spent_is_in_the_books_once(tmp_path, server, 
     assert study.ledger.totals().usd["quickstart_scaled"]["api"] == pytest.approx(invoice_usd)
 
 
+def test_under_a_cap_of_just_the_reserve_a_failure_is_told_and_the_rest_is_still_affordable(
+    tmp_path, server, untrained, monkeypatch
+):
+    study = _study(tmp_path / "run")
+    others = sum(
+        charge.usd for stage in study.stages if stage.kind != "llm_label" for charge in study.billing.charges(stage)
+    )
+    labels = sum(stage.n_labels for stage in study.stages if stage.kind == "label") * _BOOK.label("mini_cls").usd
+    cap_usd = others + labels + sum(charge.usd for charge in _asked(study).charges) + 1e-6
+    study = dataclasses.replace(study, ledger=Ledger(study.ledger.path, max_usd=cap_usd))
+    whole = llm_labels.label
+
+    def broken(*args):
+        whole(*args)
+        raise ValueError("the line went dead")
+
+    monkeypatch.setattr(llm_labels, "label", broken)
+    for _ in range(2):
+        with pytest.raises(work.StageError, match="the line went dead"):
+            runner.run(study, Console(file=io.StringIO()))
+    monkeypatch.setattr(llm_labels, "label", whole)
+    assert runner.run(study, Console(file=io.StringIO())).is_whole
+    assert study.ledger.totals().usd["quickstart_scaled"]["api"] == pytest.approx(server.model.invoice_usd())
+
+
+def test_what_a_killed_process_had_spent_enters_the_books_before_anything_else_does(
+    tmp_path, server, untrained, monkeypatch
+):
+    study, whole = _study(tmp_path / "run"), llm_labels.label
+
+    def killed(*args):
+        whole(*args)
+        raise ValueError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(llm_labels, "label", killed)
+        patched.setattr(llm_labels, "settle", lambda *_, **__: None)  # a killed process settles nothing
+        with pytest.raises(work.StageError):
+            runner.run(study, Console(file=io.StringIO()))
+    assert "api" not in study.ledger.totals().usd["quickstart_scaled"]
+    for _ in range(2):
+        runner.reconcile(study)
+        assert study.ledger.totals().usd["quickstart_scaled"]["api"] == pytest.approx(server.model.invoice_usd())
+
+
 def test_another_study_pays_what_the_labels_cost_when_it_shares_them(tmp_path, server, untrained):
     first = _study(tmp_path / "first")
     runner.run(first, Console(file=io.StringIO()))

@@ -145,6 +145,14 @@ def test_without_force_a_study_stops_at_the_gate_before_it_pays_for_the_pool(kil
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the teacher is not worth distilling: on dev its entity_f1 is 0.0" in said and "with --force" in said
     assert not list(run_dir.glob("stages/capture-*/done.json"))
+    # What was scored before the gate is reported with its flags, and why nothing follows.
+    rows = [json.loads(line) for line in (run_dir / "results.jsonl").read_text().splitlines()]
+    assert {row["strategy"] for row in rows} == {"teacher", "annotate"} and all(
+        r["degenerate"]["flagged"] for r in rows
+    )
+    assert f"{len(rows)} of {len(rows)} models are degenerate" in said
+    assert "†" in (run_dir / "report" / "tables.md").read_text()
+    assert "the teacher is not worth distilling" in (run_dir / "report" / "index.html").read_text()
     assert not [
         row for row in _ledger(run_dir) if row["status"] == "reserved" and row["attempt"] not in _settled(run_dir)
     ]

@@ -112,16 +112,18 @@ def _run(args: argparse.Namespace) -> int:
     spec = study_module.import_task(scenario)
     try:
         gates.check_encoders(scenario, spec.labels, spec.metric)
+        hashes = preparing.data_hashes(spec)
+        dev_is_test = gates.check_dev(scenario, hashes)
     except gates.GateError as error:
         _say(console, str(error))
         return 1
-    hashes = preparing.data_hashes(spec)
     if args.stage:
         preparing.claim(study.run_dir, scenario.as_dict(), hashes)
         study.store.claim(hashes)
         return single_stage.run(study, stage, console, _again(args))
     used = _gin_files_of(scenario)
     content = _manifest(study, hashes | {name: gin_files.digest(name) for name in used}, console)
+    content["assumptions"] += [dev_is_test] if dev_is_test else []
     # The folder's lock before its first file: two walks over one ledger would each believe what the other changes.
     with locks.folder_lock(study.run_dir):
         preparing.claim(study.run_dir, scenario.as_dict(), hashes)

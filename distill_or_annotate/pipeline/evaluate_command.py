@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Score, print, and say on standard error whether the model is degenerate."""
     from distill_or_annotate.metrics.evaluation import Scorer, evaluate
 
+    _check_seeds(args)
     task = scored_task.find(args.task, args.task_module)
     scorer = Scorer(args.metric or task.metric, task.labels, args.mode or task.mode, args.similarity_model)
     file = prediction_rows.read(args.predictions, task.prefixes)
@@ -66,6 +67,12 @@ def _finish(found: dict[str, Any], strict: bool) -> int:
         return 0
     print(f"doa evaluate: this model is degenerate: {'; '.join(judged['reasons'])}.", file=sys.stderr)
     return 1 if strict else 0
+
+
+def _check_seeds(args: argparse.Namespace) -> None:
+    for flag, seed in (("--seed", args.seed), ("--data-seed", args.data_seed)):
+        if seed < 0:
+            raise UsageError(f"{flag}: received {seed}. Fix: a whole number of 0 and more.")
 
 
 def _train_rows(args: argparse.Namespace, task: scored_task.ScoredTask, labels: tuple[str, ...], one_target: bool):

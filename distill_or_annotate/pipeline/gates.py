@@ -67,6 +67,30 @@ def _check_pair(teacher: Stage, student: Stage, stages_dir: Path) -> None:
         )
 
 
+def check_dev(scenario: Scenario, hashes: Mapping[str, str]) -> str:
+    """Refuse a search on the rows that scores are of.
+
+    Args:
+      scenario: the study.
+      hashes: `TASK/SPLIT` -> digest of the split's rows, see `preparing.data_hashes`.
+
+    Returns:
+      What a report has to say where dev is test, as it is for the paper's tasks without a test part; else ''.
+
+    Raises:
+      GateError: dev is test, and candidates would be chosen on it.
+    """
+    rows = {name.rpartition("/")[2]: digest for name, digest in hashes.items()}
+    if DEV not in rows or rows[DEV] != rows.get("test"):
+        return ""
+    if scenario.search or scenario.student_search:
+        raise GateError(
+            f"Scenario.search: dev and test of {scenario.reads} are the same rows, so a search would choose on what is "
+            f"scored. Fix: search={{}} and student_search={{}} (SEARCH=off), or a task with a dev part of its own."
+        )
+    return f"Dev and test of {scenario.reads} are the same rows: what stops a study on dev was decided on test."
+
+
 def check_encoders(scenario: Scenario, labels: Sequence[str], metric: str) -> None:
     """Refuse an encoder for a task that does not choose one of a few label words.
 

@@ -4,7 +4,8 @@ Three forms are told apart line by line:
   {"source": ..., "target": ... (or "targets": [...]), "prediction": ...}     ours, and what `doa predict` adds to
   {"inputs": {"inputs_pretokenized": ..., ...}, "prediction": ...}            what `t5x.infer` leaves
   {"input": {"inputs_pretokenized": ..., ...}, "target": ..., "prediction": ...}  what SeqIO leaves in inference_eval/
-Of the last two the source is without the task's prefix. A line may have other fields too.
+Of the last two the source is without the task's prefix. A line may have other fields too: with a `source` it is of the
+first form, whatever `inputs` or `input` holds.
 """
 
 from __future__ import annotations
@@ -102,18 +103,12 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _row(path: Path, number: int, value: dict[str, Any]) -> Row:
-    source = _text(path, number, "source", value)
-    if "target" not in value and "targets" not in value:
-        problem = f"missing, and so is 'targets'; the line has {sorted(value)}"
-        raise PredictionRowError(path, number, "target", problem)
-    answers = [_text(path, number, "target", value)] if "target" in value else []
-    answers += _texts(path, number, "targets", value["targets"]) if "targets" in value else []
-    return _made(source, answers)
+    return _made(_text(path, number, "source", value), _answers(path, number, value))
 
 
 def _t5x_row(path: Path, number: int, value: dict[str, Any], prefixes: Sequence[str]) -> Row | None:
     outer = next((name for name in _T5X if isinstance(value.get(name), dict)), None)
-    if outer is None:
+    if outer is None or "source" in value:
         return None
     fields = value[outer]
     source = _text(path, number, "inputs_pretokenized", fields)
@@ -121,11 +116,10 @@ def _t5x_row(path: Path, number: int, value: dict[str, Any], prefixes: Sequence[
     target = value.get("target", fields.get("answers", fields.get("targets_pretokenized")))
     if isinstance(target, dict):
         # The whole row, which a metric that compares with the source is given.
-        target = [target.get("target"), *target.get("targets", ())]
-    return _made(
-        source.removeprefix(prefix),
-        _texts(path, number, "target", target if isinstance(target, list) else [target]),
-    )
+        answers = _answers(path, number, target, "target.")
+    else:
+        answers = _texts(path, number, "target", target if isinstance(target, list) else [target])
+    return _made(source.removeprefix(prefix), answers)
 
 
 def _made(source: str, answers: Sequence[str]) -> Row:
@@ -136,9 +130,18 @@ def _made(source: str, answers: Sequence[str]) -> Row:
     return row
 
 
+def _answers(path: Path, number: int, value: dict[str, Any], inside: str = "") -> list[str]:
+    """Target first; `inside` is what stands before the fields' names in an error."""
+    if "target" not in value and "targets" not in value:
+        problem = f"missing, and so is '{inside}targets'; the line has {sorted(value)}"
+        raise PredictionRowError(path, number, f"{inside}target", problem)
+    answers = _texts(path, number, f"{inside}target", [value["target"]]) if "target" in value else []
+    return answers + (_texts(path, number, f"{inside}targets", value["targets"]) if "targets" in value else [])
+
+
 def _texts(path: Path, number: int, field: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not value:
-        problem = f"a list of at least one string is needed, received {_shown(value)}"
+        problem = f"a list of at least one string is needed, received {type(value).__name__} {_shown(value)}"
         raise PredictionRowError(path, number, field, problem)
     return [_text(path, number, field, {field: item}) for item in value]
 
@@ -146,10 +149,17 @@ def _texts(path: Path, number: int, field: str, value: Any) -> list[str]:
 def _text(path: Path, number: int, field: str, value: dict[str, Any]) -> str:
     if field not in value:
         raise PredictionRowError(path, number, field, f"missing; the line has {sorted(value)}")
-    if not isinstance(value[field], str):
-        problem = f"a string is needed, received {type(value[field]).__name__} {_shown(value[field])}"
+    text = value[field]
+    if not isinstance(text, str):
+        problem = f"a string is needed, received {type(text).__name__} {_shown(text)}"
         raise PredictionRowError(path, number, field, problem)
-    return value[field]
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = _shown(text[error.start : error.end])
+        problem = f"holds half of a surrogate pair, {half}, which UTF-8 cannot carry. Fix: write both halves or neither"
+        raise PredictionRowError(path, number, field, problem) from error
+    return text
 
 
 def _shown(value: Any, n_characters: int = 60) -> str:

@@ -129,5 +129,6 @@ def degenerate(rows: Sequence[Mapping[str, Any]]) -> str:
     reasons = "; ".join(first["degenerate"].get("reasons") or ["no reason given"])
     return (
         f"{len(flagged)} of {len(rows)} models are degenerate († where half of a cell's are), the "
-        f"{first['strategy']} model at {first['n_labels']:,} labels for one: {reasons}. Their scores tell nothing of the strategies."
+        f"{first['strategy']} model at {first['n_labels']:,} labels for one: {reasons}. Their scores "
+        "tell nothing of the strategies."
     )

@@ -63,6 +63,18 @@ def learning_rate(task: str, model: str) -> float:
     return facts["teacher_learning_rate" if model == "teacher" else "learning_rate"]["value"]
 
 
+def learning_rates(task: str, times: tuple[float, ...]) -> tuple[float, ...]:
+    """Returns rates for a search: multiples of Table 8's for the student.
+
+    Args:
+      task: a task of the paper.
+      times: the multiples.
+    """
+    rate = learning_rate(task, "student")
+    # As a person would write them: 3e-05 * 3 is 9.000000000000001e-05.
+    return tuple(float(f"{rate * factor:.6g}") for factor in times)
+
+
 def paper_task(task: str) -> str:
     """Returns the registered name of a task of the paper with rows, pool and metric as its reference code has them.
 

@@ -148,6 +148,56 @@ def test_a_malformed_line_is_refused_with_its_place(tmp_path, capsys, line, said
     assert told.startswith(f"doa evaluate: {path}, ") and said in told and told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("target", "field", "said"),
+    [
+        ({"target": "Paris", "targets": "Paris"}, "targets", "a list of at least one string is needed, received str"),
+        ({"target": "Paris", "targets": 5}, "targets", "a list of at least one string is needed, received int 5"),
+        ({"targets": []}, "targets", "a list of at least one string is needed, received list []"),
+        ({"targets": ["Paris", 5]}, "targets", "a string is needed, received int 5"),
+        ({"target": ["Paris"]}, "target", "a string is needed, received list ['Paris']"),
+        ({"source": "x"}, "target", "missing, and so is 'target.targets'; the line has ['source']"),
+    ],
+)  # fmt: skip
+def test_a_row_inside_a_target_is_held_to_the_checks_of_a_row(tmp_path, capsys, target, field, said):
+    line = {"input": {"inputs_pretokenized": "which city?"}, "target": target, "prediction": "P"}
+    path = _write(tmp_path / "p.jsonl", [line])
+    told = _refused(capsys, "--task", "natural_questions", "--predictions", path)
+    assert told.startswith(f"doa evaluate: {path}, line 1, field 'target.{field}': {said}") and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"source": "a", "target": "b", "prediction": "c\ud800"}, "prediction"),
+        ({"source": "a", "target": "\udc00b", "prediction": "c"}, "target"),
+        ({"source": "a", "targets": ["b", "b\ud800"], "prediction": "c"}, "targets"),
+        ({"source": "a\ud800", "target": "b", "prediction": "c"}, "source"),
+        ({"inputs": {"inputs_pretokenized": "a\ud800"}, "target": "b", "prediction": "c"}, "inputs_pretokenized"),
+        ({"input": {"inputs_pretokenized": "a"}, "target": {"targets": ["\ud800"]}}, "target.targets"),
+    ],
+)  # fmt: skip
+def test_half_of_a_surrogate_pair_is_refused_where_rows_are_read(tmp_path, capsys, line, field):
+    path = _write(tmp_path / "p.jsonl", [{"source": "a", "target": "b", "prediction": "\U0001f600"}, line])
+    told = _refused(capsys, "--task", "multipit_gen", "--predictions", path)
+    assert told.startswith(f"doa evaluate: {path}, line 2, field {field!r}: holds half of a surrogate pair, '\\ud")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("other", ["inputs", "input"])
+def test_a_line_with_a_source_is_ours_whatever_its_other_fields_hold(tmp_path, capsys, other):
+    rows = [{**row, other: {"inputs_pretokenized": "y", "id": 7} if i % 2 else {}} for i, row in enumerate(FEVER)]
+    path = _predicted(tmp_path / "p", rows)
+    assert _json(capsys, "--task", "fever", "--predictions", path)["score"] == 100.0
+    assert _json(capsys, "--task", "fever", "--predictions", path, "--train", path)["n_train"] == 40
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--data-seed"])
+def test_a_seed_below_0_is_refused_by_its_flag(tmp_path, capsys, flag):
+    told = _refused(capsys, "--task", "fever", "--predictions", _predicted(tmp_path / "p"), flag, -1)
+    assert told == f"doa evaluate: {flag}: received -1. Fix: a whole number of 0 and more.\n"
+
+
 def test_bytes_that_are_no_text_a_file_without_lines_and_no_file_are_refused(tmp_path, capsys):
     path = tmp_path / "p"
     path.write_bytes(b'{"source": "\xff"}\n')

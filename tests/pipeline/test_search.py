@@ -91,3 +91,13 @@ def test_an_encoder_is_refused_for_a_task_without_label_words(scenario):
         gates.check_encoders(encoder, ("Action", "Reagent"), "entity_f1")
     gates.check_encoders(encoder, ("YES", "NO"), "accuracy")
     gates.check_encoders(scenario, ("Action",), "entity_f1")
+
+
+def test_a_search_on_the_rows_that_are_scored_is_refused_and_a_gate_on_them_is_told(scenario):
+    apart = {"mini/train": "a", "mini/validation": "b", "mini/test": "c", "mini settings": "d"}
+    assert gates.check_dev(scenario, apart) == ""
+    same = apart | {"mini/validation": "c"}
+    with pytest.raises(gates.GateError, match=r"dev and test of mini are the same rows.*SEARCH=off"):
+        gates.check_dev(scenario, same)
+    assert "decided on test" in gates.check_dev(dataclasses.replace(scenario, search={}), same)
+    assert gates.check_dev(dataclasses.replace(scenario, search={}), {"mini/train": "a"}) == ""

@@ -13,6 +13,7 @@ CONSTANT = {
 def test_degenerate_models_are_counted_and_one_is_explained():
     told = telling.degenerate([SOUND, CONSTANT, SOUND])
     assert told.startswith(
-        "1 of 3 models are degenerate († where half of a cell's are), the annotate model at 1,100 labels for one: one answer in "
+        "1 of 3 models are degenerate († where half of a cell's are), the annotate model at 1,100 labels for one: "
+        "one answer in "
     )
     assert telling.degenerate([SOUND, {**SOUND, "degenerate": None}]) == telling.degenerate([]) == ""

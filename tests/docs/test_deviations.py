@@ -22,6 +22,7 @@ _ROWS = {
 _TABLES = {
     "**Real data**": ("deviations_real.json", "real_multipit_id"),
     "**Embedded task**": ("deviations_mini.json", "quickstart"),
+    "**Embedded classification**": ("deviations_mini.json", "quickstart_cls"),
 }
 
 
@@ -34,7 +35,7 @@ def _table(title):
 def _told(cells, strategy):
     """As the page writes it: nothing where a row leaves the strategy alone, one number where no seed moved."""
     own = sorted((c for c in cells if c["strategy"] == strategy), key=lambda c: c["additional_usd"])
-    if all(c["difference"] == 0 for c in own):
+    if all(c["difference"] == c["stderr"] == 0 for c in own):
         return ""
     return " and ".join(f"{c['difference']:+.1f} ± {c['stderr']:.1f}" for c in own)
 

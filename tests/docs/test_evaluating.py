@@ -10,6 +10,7 @@ import pytest
 from distill_or_annotate import cli
 from distill_or_annotate.metrics import similarity
 from distill_or_annotate.metrics.evaluation import Scorer, evaluate
+from distill_or_annotate.metrics.generation import sentence_bleu
 from distill_or_annotate.tasks import scoring
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "evaluating.md").read_text(encoding="utf-8")
@@ -52,6 +53,14 @@ def test_every_field_and_floor_of_an_answer_is_explained():
         assert set(result) <= named
         assert set(result["degenerate"]) <= named
         assert {floor.split(":")[0] for floor in result["floors"]} <= named
+
+
+def test_the_page_says_what_a_short_copy_is_worth_in_both_modes():
+    said = re.search(r"A copy of `(.+?)` has\s+a self-BLEU of (\d) in fair mode and of (\d) in paper mode", _PAGE)
+    assert said, "the page must say what fair mode makes of sentences under four tokens"
+    copy, fair, paper = said[1], int(said[2]), int(said[3])
+    assert sentence_bleu(copy, copy) == pytest.approx(fair)
+    assert sentence_bleu(copy, copy, effective_order=False) == paper != fair
 
 
 def test_the_encoders_at_hand_are_named():

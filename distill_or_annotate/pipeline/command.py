@@ -221,7 +221,9 @@ def _report(study: Study, content: dict[str, Any], told: Sequence[str], console:
         manifest.write_json(study.run_dir / "manifest.json", content)
     reports.build(study.run_dir)
     reports.print_run(study.run_dir, console)
-    if said := telling.degenerate(reports.read_run(study.run_dir).results):
+    run = reports.read_run(study.run_dir)
+    cells = [cell for block in reports.blocks_of(run) for cell in block.scored]
+    if said := telling.degenerate(run.results, cells):
         _say(console, said)
 
 

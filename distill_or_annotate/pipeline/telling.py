@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -13,6 +13,9 @@ from distill_or_annotate.pipeline import billing as billing_module
 from distill_or_annotate.pipeline import programs, work
 from distill_or_annotate.pipeline.runner import Outcome, Study
 from distill_or_annotate.scenarios import Stage
+
+if TYPE_CHECKING:
+    from distill_or_annotate.reports import ReportCell
 
 
 def print_plan(study: Study, console: Console) -> None:
@@ -116,19 +119,21 @@ def sharing(study: Study, outcome: Outcome) -> str:
     )
 
 
-def degenerate(rows: Sequence[Mapping[str, Any]]) -> str:
+def degenerate(rows: Sequence[Mapping[str, Any]], cells: Sequence[ReportCell]) -> str:
     """One paragraph on the models that learnt nothing; '' where there are none.
 
     Args:
       rows: those of results.jsonl.
+      cells: the report's cells with a score, each of one model or of one a seed.
     """
     flagged = [row for row in rows if (row.get("degenerate") or {}).get("flagged")]
     if not flagged:
         return ""
     first = flagged[0]
     reasons = "; ".join(first["degenerate"].get("reasons") or ["no reason given"])
+    n_marked = sum(cell.status == "degenerate" for cell in cells)
+    marked = f"{n_marked} of {len(cells)} cells have the mark †: half of their models or more."
     return (
-        f"{len(flagged)} of {len(rows)} models are degenerate († where half of a cell's are), the "
-        f"{first['strategy']} model at {first['n_labels']:,} labels for one: {reasons}. Their scores "
-        "tell nothing of the strategies."
+        f"{len(flagged)} of {len(rows)} models are degenerate, the {first['strategy']} model at {first['n_labels']:,} "
+        f"labels for one: {reasons}. {marked} Their scores tell nothing of the strategies."
     )

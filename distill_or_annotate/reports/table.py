@@ -99,6 +99,13 @@ class Block:
         """The metric as people write it."""
         return self.metric.replace("_", " ").replace("f1", "F1")
 
+    @property
+    def scored(self) -> tuple[ReportCell, ...]:
+        """Its cells with a score, the teacher's among them."""
+        cells = [cell for row in self.rows.values() for cell in row]
+        cells += [self.teacher, *(cell for *_, cell in self.others)]
+        return tuple(cell for cell in cells if cell.value is not None)
+
     def winner(self, column: int) -> str | None:
         """Returns the strategy with the higher score in a column.
 
@@ -244,8 +251,10 @@ def _empty_cell(plan: Mapping | None, strategy: str, n_labels: int) -> ReportCel
 def _bought(row: Mapping[str, Any], strategy: str, n_labels: int) -> str:
     if row.get("n_llm_labels"):
         # What was asked for and set aside was not bought.
-        count = (row.get("llm_labels") or {}).get("n_labelled", row["n_llm_labels"])
-        return f"{count:,} language-model labels"
+        asked = row.get("llm_labels") or {}
+        count, usd = asked.get("n_labelled", row["n_llm_labels"]), asked.get("usd")
+        # The budget counts the book's price a label; the tokens may have cost less.
+        return f"{count:,} language-model labels" + (f", billed ${usd:,.2f}" if usd is not None else "")
     if strategy in ("annotate", "general_distill"):
         return f"+{row['n_labels'] - n_labels:,} labels" if row["n_labels"] > n_labels else ""
     if strategy in ("distill", "self_distill"):

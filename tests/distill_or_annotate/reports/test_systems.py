@@ -23,7 +23,14 @@ def with_others(rows, result_cells, write_run):
     like = next(row for row in rows if row["strategy"] == "annotate")
     sound = {"flagged": False, "reasons": []}
     made = [
-        {**like, **cell.as_dict(), "score": score, "degenerate": sound, "run_ids": [cell.strategy]}
+        {
+            **like,
+            **cell.as_dict(),
+            "score": score,
+            "degenerate": sound,
+            "run_ids": [cell.strategy],
+            "llm_labels": {"n_labelled": 60, "usd": 1.5} if cell.n_llm_labels else None,
+        }
         for cell, score in zip(others, (55.5, 99.1), strict=True)
     ]
     return write_run([*rows, *made], name="with_others")
@@ -43,7 +50,7 @@ def test_all_models_stand_in_one_table_by_their_dollars(with_others):
     assert len(best) == 1 and best[0].startswith("99.1")
     text = report_markdown([report], {})
     assert "## All systems" in text and "| Self-distill | 300 labels, 2,000 of the pool |" in text
-    assert "| Language model's labels | 65 language-model labels |" in text
+    assert "| Language model's labels | 60 language-model labels, billed $1.50 |" in text
 
 
 def test_a_terminal_shows_that_table_too(with_others, run_folder, capsys):

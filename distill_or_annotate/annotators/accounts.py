@@ -25,10 +25,16 @@ from distill_or_annotate.ledger.cap import TOLERANCE_USD, check_max_usd
 from distill_or_annotate.ledger.journal import Journal, Row, Transaction
 
 STANDARD, BATCH = "standard", "batch"
+# The request of a process that was killed, and of one that an error ended.
+GONE, BROKEN = "process gone", "internal error"
 
 
 class AccountError(ValueError):
     """Books that belong to another labelling, are in use, or were billed more than was reserved."""
+
+
+class Stopped(Exception):
+    """Raised in place of a reserve once the labelling is stopped; nothing was written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +80,13 @@ class Account:
         self._balance = Balance()
         self._open: dict[str, float] = {}
         self._n_reserves = 0
+        self._is_stopped = False
+        self._reconciled: Row | None = None
         self.answers: dict[str, Row] = {}
         self.set_aside_rows: dict[str, Row] = {}
         self.n_failures: Counter[str] = Counter()
         self.n_truncated: Counter[str] = Counter()
+        self.n_lost: Counter[str] = Counter()
         for row in book.rows:
             self._count(row)
 
@@ -102,10 +111,29 @@ class Account:
         Returns:
           How many requests those were.
         """
-        lost = [row["entry_id"] for row in self.open_reserves() if row["tier"] == STANDARD]
-        for entry_id in lost:
-            self.leave_unconfirmed(entry_id, outcome="process gone")
+        lost = [row for row in self.open_reserves() if row["tier"] == STANDARD]
+        for row in lost:
+            # By its item, since an item whose answer ends the process would end every further one.
+            self.leave_unconfirmed(row["entry_id"], item=row["item"], outcome=GONE)
         return len(lost)
+
+    def close_broken(self, reserve: str, error: BaseException, **fields: Any) -> None:
+        """Counts a request as unconfirmed that an unforeseen error ended, unless it is closed or the disk takes no row.
+
+        Args:
+          reserve: its id.
+          error: the error; its type alone is written, since nobody knows what its text quotes.
+          **fields: `item`, and what else the row should say.
+        """
+        with self._changed, contextlib.suppress(OSError):
+            if reserve in self._open:
+                self.leave_unconfirmed(reserve, outcome=BROKEN, detail=type(error).__name__, **fields)
+
+    def stop(self) -> None:
+        """Has `reserve` raise `Stopped` from now on, in those who wait for room too."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
 
     def left_usd(self) -> float:
         """Returns the dollars that the cap leaves; infinity where there is none."""
@@ -125,9 +153,14 @@ class Account:
 
         Raises:
           CapReached: it does not fit, and no request under way can make room.
+          Stopped: `stop` was called.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._fits(worst_usd) or not self._may_fit_later(worst_usd))
+            self._changed.wait_for(
+                lambda: self._is_stopped or self._fits(worst_usd) or not self._may_fit_later(worst_usd)
+            )
+            if self._is_stopped:
+                raise Stopped
             if not self._fits(worst_usd):
                 now = self._balance
                 taken_usd = now.unconfirmed_usd + now.reserved_usd
@@ -197,22 +230,37 @@ class Account:
             self._append({"status": status, **fields})
 
     def reconcile(self, invoice_usd: float) -> None:
-        """Takes the provider's invoice for what unconfirmed requests cost.
+        """Takes the provider's invoice for what unconfirmed requests cost; the last one again changes nothing.
 
         Args:
           invoice_usd: dollars of all requests in these books so far, by the provider's invoice.
 
         Raises:
-          AccountError: it is below what is settled, or above what the books allow.
+          AccountError: it is below what is settled or stood on the last invoice, above what the books allow, or the
+            last one again though requests came after it; or a batch is under way.
         """
-        now = self.balance()
-        least, most = now.settled_usd, now.most_usd
+        now, last = self.balance(), self._reconciled or {"usd": 0.0, "invoice_usd": None}
+        if now.reserved_usd > 0:
+            raise AccountError(
+                "--invoice-usd: a batch is under way, and nobody can say how much of it the invoice holds. Fix: leave "
+                "the option out until the batch is finished."
+            )
+        later_usd = now.settled_usd + now.unconfirmed_usd - last.get("spent_usd", 0.0)
+        if invoice_usd == last["invoice_usd"]:
+            if later_usd <= TOLERANCE_USD:
+                return
+            raise AccountError(
+                f"--invoice-usd: {invoice_usd!r} was given before, and requests of up to ${later_usd:.6f} came after "
+                "it. Fix: leave the option out, or give a newer invoice, which holds those too."
+            )
+        least, most = now.settled_usd + last["usd"], now.most_usd
         if not least - TOLERANCE_USD <= invoice_usd <= most + TOLERANCE_USD:
             raise AccountError(
                 f"--invoice-usd: received {invoice_usd!r}; by these books it lies between ${least:.6f}, which is "
-                f"settled, and ${most:.6f}. Fix: give the dollars of this labelling's requests alone."
+                f"settled or stood on the invoice before, and ${most:.6f}. Fix: give the dollars of all requests of "
+                "this labelling so far, and of no others; leave the option out for an invoice that was given before."
             )
-        self.note("reconciled", usd=max(0.0, invoice_usd - least), invoice_usd=invoice_usd)
+        self.note("reconciled", usd=max(0.0, invoice_usd - now.settled_usd), invoice_usd=invoice_usd)
 
     def _fits(self, worst_usd: float) -> bool:
         return self.max_usd is None or self._balance.most_usd + worst_usd <= self.max_usd + TOLERANCE_USD
@@ -235,7 +283,9 @@ class Account:
         elif status in ("settled", "unconfirmed"):
             reserve, _, part = row["entry_id"].partition(":")
             if part == "end":
-                self._open.pop(reserve, None)
+                if self._open.pop(reserve, None) is None:
+                    # Closed before, by a row that is on disk though writing it failed.
+                    return
             else:
                 self._open[reserve] = max(0.0, self._open.get(reserve, 0.0) - row.get("reserved_usd", usd))
             field = f"{status}_usd"
@@ -250,13 +300,15 @@ class Account:
             elif "item" in row:
                 self.n_failures[row["item"]] += 1
                 self.n_truncated[row["item"]] += row.get("outcome") == "truncated"
+                self.n_lost[row["item"]] += row.get("outcome") in (GONE, BROKEN)
         elif status == "reconciled":
             now = dataclasses.replace(now, unconfirmed_usd=usd)
+            self._reconciled = {**row, "spent_usd": now.settled_usd + usd}
         elif status == "set_aside":
             self.set_aside_rows[row["item"]] = dict(row)
         elif status == "taken_back":
             self.set_aside_rows.pop(row["item"], None)
-            del self.n_failures[row["item"]]
+            del self.n_failures[row["item"]], self.n_lost[row["item"]]
         self._balance = dataclasses.replace(now, reserved_usd=sum(self._open.values()))
 
 

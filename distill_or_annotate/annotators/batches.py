@@ -28,6 +28,8 @@ _MOST_BYTES = 100_000_000
 _UPLOAD_SECONDS = 600.0
 # Pages of a hundred batches that are searched for a lost one.
 _MOST_PAGES = 20
+# What a line without a status says of a request that was never run.
+_NEVER_RUN = ("batch_expired", "batch_cancelled")
 
 
 class Batches:
@@ -214,10 +216,15 @@ class Batches:
         response = line.get("response") or {}
         fields = {"part": item.key, "reserved_usd": row["item_usd"][item.key]}
         status = response.get("status_code")
+        status = status if isinstance(status, int) else None
         if status != 200:
             error = line.get("error") or response.get("body")
             told = {"outcome": f"status_{status}", "detail": self._endpoint.scrubbed(json.dumps(error))}
-            self._account.release(row["entry_id"], item=item.key, **fields, **told)
+            if _may_be_billed(status, line.get("error")):
+                usd = fields["reserved_usd"]
+                self._account.leave_unconfirmed(row["entry_id"], usd, item=item.key, **fields, **told)
+            else:
+                self._account.release(row["entry_id"], item=item.key, **fields, **told)
             return Verdict(retry=status is None or status in (408, 409, 429) or status >= 500, **told)
         try:
             reply = read_reply(response.get("body") or "")
@@ -283,3 +290,10 @@ class Batches:
         if not isinstance(value, dict) or not {"id", "data"} & value.keys():
             raise Failure("malformed_reply", "no JSON object with an id", was_billed=None)
         return value
+
+
+def _may_be_billed(status: int | None, error: Any) -> bool:
+    """Returns whether a line without an answer may be billed, as `Endpoint.failure` has it for single requests."""
+    if status is None:
+        return not (isinstance(error, Mapping) and error.get("code") in _NEVER_RUN)
+    return status >= 500 or status == 408

@@ -124,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
     prices = _prices(args)
     prompter = _prompter(args, form)
     sources = items.read_sources(args.pool, args.limit)
+    gold = _gold(args, form, sources)
     out = _out(args)
     settings = Settings(
         output_tokens=args.max_output_tokens or _OUTPUT_TOKENS[form.kind],
@@ -134,9 +135,11 @@ def run(args: argparse.Namespace) -> int:
         poll_seconds=args.poll_seconds,
     )
     most_counted = None if args.estimate else _MOST_COUNTED
-    told = estimate(items.items_of(sources), prompter, prices, settings.output_tokens, most_counted)
+    n_items = len(items.items_of(sources))
+    left = labelling.items_left(sources, prompter, args.model, out, retry_set_aside=args.retry_set_aside)
+    told = estimate(left, prompter, prices, settings.output_tokens, most_counted)
     if args.estimate:
-        print(json.dumps(dataclasses.asdict(told), indent=2) if args.json else _estimated(told, prices))
+        print(json.dumps(dataclasses.asdict(told), indent=2) if args.json else _estimated(told, prices, n_items))
         return 0
     endpoint = Endpoint(
         args.model,
@@ -146,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
         temperature=args.temperature,
         logprobs=args.logprobs,
     )
-    print(f"{endpoint.model} at {endpoint.address}. {_estimated(told, prices)}", file=sys.stderr)
+    print(f"{endpoint.model} at {endpoint.address}. {_estimated(told, prices, n_items)}", file=sys.stderr)
     with _shown(args.max_usd) as on_progress:
         summary = labelling.label_pool(
             sources,
@@ -160,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
             invoice_usd=args.invoice_usd,
             on_progress=on_progress,
         )
-    compared = _agreement(args, form, summary) if args.gold else None
+    compared = _agreement(form, summary, gold) if args.gold else None
     if args.json:
         data = summary.as_dict() | {"agreement": dataclasses.asdict(compared) if compared else None}
         print(json.dumps(data, indent=2))
@@ -178,7 +181,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _out(args: argparse.Namespace) -> pathlib.Path:
-    return args.out or pathlib.Path(f"{args.pool.stem}_labels.jsonl")
+    # A file of its own: a model's labelling takes what stands in its file for answers.
+    made = "simulated" if args.simulate else "labels"
+    return args.out or pathlib.Path(f"{args.pool.stem}_{made}.jsonl")
 
 
 def _simulate(args: argparse.Namespace, form: forms.LabelForm) -> int:
@@ -242,11 +247,12 @@ def _training_rows(task: str) -> Sequence[Row]:
     return registry.rows(variants.variant(task), "train")
 
 
-def _estimated(told: Estimate, prices: TokenPrices) -> str:
+def _estimated(told: Estimate, prices: TokenPrices, n_items: int) -> str:
+    left = f" left of {n_items:,}" if told.n_items < n_items else ""
     cached = f" ({told.cached_input_tokens:,} from a cache)" if told.cached_input_tokens else ""
     tier = ", batch tier" if prices.batch else ""
     return (
-        f"{told.n_items:,} items: about {usd_text(told.usd)} for {told.input_tokens:,} tokens in{cached} and "
+        f"{told.n_items:,} items{left}: about {usd_text(told.usd)} for {told.input_tokens:,} tokens in{cached} and "
         f"{told.output_tokens:,} out, at {BYTES_PER_TOKEN:g} bytes a token, more tokens than most texts take; at "
         f"most {usd_text(told.most_usd)} without retries, if each byte were a token and each answer as long as allowed "
         f"(book {prices.book}, prices of {prices.date}{tier}). One request costs at most {usd_text(told.dearest_usd)}."
@@ -286,14 +292,32 @@ def _shown(max_usd: float) -> Iterator[Callable[[labelling.Progress], None]]:
         yield show
 
 
-def _agreement(args: argparse.Namespace, form: forms.LabelForm, summary: labelling.Summary) -> Agreement:
+def _gold(args: argparse.Namespace, form: forms.LabelForm, sources: Sequence[str]) -> Sequence[Row]:
+    """Reads the gold sample before anything is spent; () without one."""
+    if not args.gold:
+        return ()
+    rows = read_rows(args.gold).rows
+    if not {row["source"] for row in rows} & set(sources):
+        raise ValueError(
+            f"--gold: none of the {len(rows):,} sources of {args.gold} is in the pool. Fix: put them into the pool, "
+            "first, or leave the option out."
+        )
+    for row in rows if form.kind == forms.CLASSES else ():
+        try:
+            form.read(row["target"], row["source"])
+        except forms.Rejected as error:
+            raise ValueError(f"--gold: {args.gold}, the row {row['source'][:60]!r}: {error}.") from None
+    return rows
+
+
+def _agreement(form: forms.LabelForm, summary: labelling.Summary, gold: Sequence[Row]) -> Agreement:
     labels, confidences = {}, {}
     with summary.out.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             labels[row["source"]] = row["prediction"]
             if "confidence" in row:
                 confidences[row["source"]] = row["confidence"]
-    return agreement(form, read_rows(args.gold).rows, labels, confidences)
+    return agreement(form, gold, labels, confidences)
 
 
 def _told(summary: labelling.Summary, compared: Agreement | None) -> Iterator[str]:

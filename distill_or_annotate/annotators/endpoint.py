@@ -10,6 +10,7 @@ import email.utils
 import json
 import math
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,14 @@ _LONGEST_MESSAGE = 300
 # The connection was never made, so nothing was sent.
 _NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
 _FATAL = {401: "the key is refused", 402: "the account is not paid", 403: "access is refused", 404: "nothing is there"}
+# The outcome of a request that the server forbids without a reason of the item's.
+FORBIDDEN = "status_403"
+# Some gateways refuse an item for what it says with the status of a refused key.
+_MODERATED = re.compile(r"moderat|content[\s_-]*(?:polic|filter|management)", re.I)
+# Halves of characters, which JSON can spell and no file can hold.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Probabilities of 1 come with a little rounding.
+_HIGHEST_LOGPROB = 1e-3
 
 
 class EndpointError(ValueError):
@@ -183,18 +192,20 @@ class Endpoint:
         if status >= 500 or status == 408:
             # A gateway may give up on a model that goes on, and bills.
             return Failure("server_error", text, was_billed=None, retry_after_seconds=wait_seconds)
+        if status == 403 and _MODERATED.search(str(error)):
+            return Failure("refused_request", text, was_billed=False, retry=False)
         if status in _FATAL:
             text = f"{_FATAL[status]} ({self.address}, model {self.model}): {text}"
             return Failure(f"status_{status}", text, was_billed=False, retry=False, fatal=True)
         return Failure("refused_request", text, was_billed=False, retry=status in (409, 425))
 
     def scrubbed(self, text: str) -> str:
-        """Returns a message on one line without the key.
+        """Returns a message on one line without the key, as a file can hold it.
 
         Args:
           text: as a server or the client wrote it.
         """
-        return " ".join(text.replace(self._key, "***").split())[:_LONGEST_MESSAGE]
+        return " ".join(_whole(text.replace(self._key, "***")).split())[:_LONGEST_MESSAGE]
 
 
 def read_reply(content: bytes | str | Mapping[str, Any]) -> Reply:
@@ -208,7 +219,7 @@ def read_reply(content: bytes | str | Mapping[str, Any]) -> Reply:
     """
     try:
         data = content if isinstance(content, Mapping) else json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failure("malformed_reply", f"the reply is not JSON ({error})", was_billed=None) from None
     usage = _usage(data.get("usage")) if isinstance(data, Mapping) else None
     try:
@@ -219,7 +230,8 @@ def read_reply(content: bytes | str | Mapping[str, Any]) -> Reply:
         if usage is None:
             raise Failure("malformed_reply", "the reply has no choices[0].message", was_billed=None) from None
         return Reply("", "malformed_reply", usage, None)
-    return Reply(text if isinstance(text, str) else "", reason if isinstance(reason, str) else "", usage, confidence)
+    text, reason = (_whole(value) if isinstance(value, str) else "" for value in (text, reason))
+    return Reply(text, reason, usage, confidence)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -251,18 +263,31 @@ def _usage(value: Any) -> Usage | None:
         return None
     details = value.get("prompt_tokens_details")
     cached = (details.get("cached_tokens") if isinstance(details, Mapping) else None) or 0
-    counts = (value.get("prompt_tokens"), cached, value.get("completion_tokens"))
-    if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in counts):
+    sent, received, total = (value.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    if not all(_is_count(count) for count in (sent, cached, received)):
         return None
-    return Usage(counts[0], min(counts[1], counts[0]), counts[2])
+    # Some servers count reasoning in the total alone, and bill it.
+    return Usage(sent, min(cached, sent), max(received, total - sent) if _is_count(total) else received)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _confidence(logprobs: Any) -> float | None:
     tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     if not tokens:
         return None
-    total = math.fsum(float(token["logprob"]) for token in tokens)
-    return min(1.0, math.exp(total)) if math.isfinite(total) else None
+    try:
+        total = math.fsum(float(token["logprob"]) for token in tokens)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        # The answer is paid for all the same.
+        return None
+    return math.exp(min(total, 0.0)) if math.isfinite(total) and total <= _HIGHEST_LOGPROB else None
+
+
+def _whole(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _never_sent(error: BaseException | None) -> bool:

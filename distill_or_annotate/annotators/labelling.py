@@ -14,8 +14,9 @@ from distill_or_annotate.annotators.endpoint import Endpoint
 from distill_or_annotate.annotators.items import Item, LabelFile
 from distill_or_annotate.annotators.prompts import Prompter
 from distill_or_annotate.annotators.token_prices import TokenPrices
-from distill_or_annotate.annotators.workers import Settings, Workers
+from distill_or_annotate.annotators.workers import Settings, Verdict, Workers, set_aside
 from distill_or_annotate.ledger import CapReached
+from distill_or_annotate.ledger.journal import Row, Transaction
 
 # What makes two labellings different ones, so that their labels must not share a file.
 _IDENTITY = ("task", "model", "prompt")
@@ -134,6 +135,7 @@ def label_pool(
     with accounts.opened(ledger_path(out), max_usd) as account:
         _check_identity(account, prompter, endpoint, prices, out)
         account.close_lost()
+        _set_aside_lost(account, pool, settings.n_attempts)
         if invoice_usd is not None:
             account.reconcile(invoice_usd)
         if retry_set_aside:
@@ -163,11 +165,53 @@ def label_pool(
         return _summary(account, pool, out, work.cap)
 
 
+def items_left(
+    sources: Sequence[str], prompter: Prompter, model: str, out: pathlib.Path, *, retry_set_aside: bool = False
+) -> list[Item]:
+    """Returns the items of a pool that a labelling would still send; reads its books alone, and writes nothing.
+
+    Args:
+      sources: the texts.
+      prompter: task, instruction and examples.
+      model: the model's name at the endpoint.
+      out: the file of labels.
+      retry_set_aside: whether what was set aside would be sent again.
+
+    Raises:
+      PoolError: an empty pool or item.
+      JournalError: the books were changed by hand.
+    """
+    pool = items.items_of(sources)
+    account = Account(Transaction(ledger_path(out)), None)
+    known, header = _header(account), _identity(prompter, model)
+    if known is None or any(known[field] != header[field] for field in _IDENTITY):
+        return pool
+    over = {*account.answers, *(() if retry_set_aside else account.set_aside_rows)}
+    # An open batch is paid for.
+    over.update(*(row.get("item_usd", ()) for row in account.open_reserves()))
+    return [item for item in pool if item.key not in over]
+
+
+def _identity(prompter: Prompter, model: str) -> dict[str, str]:
+    return {"task": prompter.form.task, "model": model, "prompt": prompter.digest()}
+
+
+def _header(account: Account) -> Row | None:
+    return next((row for row in account.rows if row["status"] == "header"), None)
+
+
+def _set_aside_lost(account: Account, pool: Sequence[Item], n_attempts: int) -> None:
+    """Sets the items aside that were under way whenever a process ended, and have had all of their attempts."""
+    for item in pool:
+        if account.n_lost[item.key] and item.key not in account.answers.keys() | account.set_aside_rows.keys():
+            verdict = Verdict(accounts.GONE, retry=True, detail="processes ended while it was asked for")
+            set_aside(account, item, verdict, n_attempts)
+
+
 def _check_identity(
     account: Account, prompter: Prompter, endpoint: Endpoint, prices: TokenPrices, out: pathlib.Path
 ) -> None:
-    header = {"task": prompter.form.task, "model": endpoint.model, "prompt": prompter.digest()}
-    known = next((row for row in account.rows if row["status"] == "header"), None)
+    known, header = _header(account), _identity(prompter, endpoint.model)
     if known is None:
         details = {"address": endpoint.address, "shots": prompter.n_shots, "fixed_shots": prompter.fixed}
         account.note("header", **header, **details, seed=prompter.seed, prices=dataclasses.asdict(prices))

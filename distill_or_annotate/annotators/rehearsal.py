@@ -22,6 +22,7 @@ from distill_or_annotate.annotators.rehearsal_model import FAULTS, Answer, Rehea
 from distill_or_annotate.annotators.token_prices import TokenPrices, token_prices
 
 _STATUS = {"rate_limited": 429, "server_error": 500, "billed_error": 502, "refused": 400}
+_STATUS |= {"moderated": 403, "forbidden": 403}
 
 
 class RehearsalServer:
@@ -112,7 +113,7 @@ class RehearsalServer:
             head = {"id": f"line_{request['custom_id']}", "custom_id": request["custom_id"]}
             if answer.fault in ("", "truncated", "outside", "no_usage", "no_choices"):
                 done.append({**head, "response": {"status_code": 200, "body": completion(request["body"], answer)}})
-            elif answer.fault in ("malformed", "dropped_billed", "timeout", "billed_error"):
+            elif answer.fault in ("malformed", "dropped_billed", "timeout"):
                 done.append({**head, "response": {"status_code": 200, "body": "broken"}})
             else:
                 status = _STATUS.get(answer.fault, 500)

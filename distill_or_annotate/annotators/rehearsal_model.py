@@ -18,6 +18,8 @@ FAULTS = {
     "server_error": False,
     "dropped": False,
     "refused": False,
+    "moderated": False,
+    "forbidden": False,
     "billed_error": True,
     "dropped_billed": True,
     "timeout": True,

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from distill_or_annotate.annotators.accounts import STANDARD, Account
-from distill_or_annotate.annotators.endpoint import Endpoint, EndpointError, Failure, Reply
+from distill_or_annotate.annotators.accounts import STANDARD, Account, Stopped
+from distill_or_annotate.annotators.endpoint import FORBIDDEN, Endpoint, EndpointError, Failure, Reply
 from distill_or_annotate.annotators.forms import LabelForm, Rejected
 from distill_or_annotate.annotators.items import Item
-from distill_or_annotate.annotators.prompts import Prompter, prompt_bytes
+from distill_or_annotate.annotators.prompts import Message, Prompter, prompt_bytes
 from distill_or_annotate.annotators.token_prices import TokenPrices
 from distill_or_annotate.ledger import CapReached
 
@@ -170,6 +170,7 @@ class Workers:
         self._stop = threading.Event()
         self._not_before = 0.0
         self._in_a_row = 0
+        self._has_replied = False
         self.cap: CapReached | None = None
 
     def run(self, items: Sequence[Item]) -> None:
@@ -189,7 +190,12 @@ class Workers:
                     future.result()
             finally:
                 # What is under way is awaited, since it is paid for; nothing new is sent.
-                self._stop.set()
+                self._halt()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        # Those who wait for room would wait for ever where a request can no longer be closed.
+        self._account.stop()
 
     def _work(self, waiting: Iterator[Item]) -> None:
         try:
@@ -201,9 +207,11 @@ class Workers:
                 self._label(item)
         except CapReached as reached:
             self.cap = reached
-            self._stop.set()
+            self._halt()
+        except Stopped:
+            return
         except BaseException:
-            self._stop.set()
+            self._halt()
             raise
 
     def _label(self, item: Item) -> None:
@@ -215,18 +223,11 @@ class Workers:
             reserve = self._account.reserve(
                 worst_usd, item=item.key, tier=STANDARD, input_tokens=n_bytes, output_tokens=output_tokens
             )
-            if self._stop.is_set():
-                # It waited for room while the labelling was stopped.
-                self._account.release(reserve, outcome="not sent")
-                return
-            wait_seconds = None
             try:
-                reply = self._endpoint.complete(messages, output_tokens)
-            except Failure as failure:
-                verdict, wait_seconds = self._failed(reserve, item, failure), failure.retry_after_seconds
-            else:
-                verdict = judge(reply, self._prompter.form, item.source)
-                close_answer(self._account, reserve, item, reply, verdict, self._prices)
+                verdict, wait_seconds = self._sent(reserve, item, messages, output_tokens)
+            except BaseException as error:
+                self._account.close_broken(reserve, error, item=item.key)
+                raise
             if verdict.outcome == "answered":
                 self._done(item, None)
                 return
@@ -235,7 +236,23 @@ class Workers:
                 return
             self._back_off(self._account.n_failures[item.key], wait_seconds, verdict.outcome == "rate_limited")
 
+    def _sent(
+        self, reserve: str, item: Item, messages: Sequence[Message], output_tokens: int
+    ) -> tuple[Verdict, float | None]:
+        """Sends a request and closes its reserve; returns the verdict, and how long the server asks to wait."""
+        try:
+            reply = self._endpoint.complete(messages, output_tokens)
+        except Failure as failure:
+            return self._failed(reserve, item, failure), failure.retry_after_seconds
+        self._has_replied = True
+        verdict = judge(reply, self._prompter.form, item.source)
+        close_answer(self._account, reserve, item, reply, verdict, self._prices)
+        return verdict, None
+
     def _failed(self, reserve: str, item: Item, failure: Failure) -> Verdict:
+        if failure.outcome == FORBIDDEN and self._has_replied:
+            # The key was let in before: this refusal is the item's own.
+            failure = Failure("refused_request", failure.text, was_billed=failure.was_billed, retry=False)
         fields = {"item": item.key, "outcome": failure.outcome, "detail": failure.text}
         if failure.was_billed is False:
             self._account.release(reserve, **fields)

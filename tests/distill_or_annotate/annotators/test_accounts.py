@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 
 from distill_or_annotate.annotators import accounts
-from distill_or_annotate.annotators.accounts import AccountError
+from distill_or_annotate.annotators.accounts import AccountError, Stopped
 from distill_or_annotate.annotators.rehearsal import rehearsal_prices
 from distill_or_annotate.annotators.token_prices import Usage
-from distill_or_annotate.ledger import CapReached
+from distill_or_annotate.ledger import CapReached, journal
 
 PRICES = rehearsal_prices()["standard"]  # $1 per million tokens in, $2 out
 
@@ -178,3 +178,116 @@ def test_lines_of_a_batch_take_their_part_out_of_its_reserve(path):
         assert account.close_lost() == 0 and len(account.open_reserves()) == 1
         account.release(batch, outcome="batch completed")
         assert account.balance().reserved_usd == 0 and account.balance().most_usd == pytest.approx(0.1)
+
+
+def _settled(account, usd, item="a"):
+    account.settle(_reserve(account, usd), Usage(int(usd * 1e6), 0, 0), PRICES, item=item, outcome="truncated")
+
+
+def _unconfirmed(account, usd):
+    account.leave_unconfirmed(_reserve(account, usd), item="a", outcome="timeout")
+
+
+def test_an_invoice_that_was_given_before_takes_nothing_off_what_came_after_it(path):
+    with accounts.opened(path, None) as account:
+        _settled(account, 1.0)
+        _unconfirmed(account, 0.5)
+        account.reconcile(1.4)
+        account.reconcile(1.4)  # nothing came after it
+        _settled(account, 0.1)
+    with accounts.opened(path, None) as account:
+        _reserve(account, 0.3)
+    with accounts.opened(path, None) as account:
+        account.close_lost()
+        with pytest.raises(
+            AccountError, match=r"1\.4 was given before, and requests of up to \$0\.400000 came after it"
+        ):
+            account.reconcile(1.4)
+        assert account.balance().most_usd == pytest.approx(1.8)
+
+
+def test_an_invoice_that_was_given_before_settles_no_later_unconfirmed_request(path):
+    with accounts.opened(path, None) as account:
+        _unconfirmed(account, 0.5)
+        account.reconcile(0.2)
+        _unconfirmed(account, 0.3)
+        with pytest.raises(AccountError, match="was given before"):
+            account.reconcile(0.2)
+        assert account.balance().most_usd == pytest.approx(0.5)
+
+
+def test_a_newer_invoice_holds_the_last_one_and_what_was_settled_after_it(path):
+    with accounts.opened(path, None) as account:
+        _settled(account, 1.0)
+        _unconfirmed(account, 0.5)
+        account.reconcile(1.4)
+        _settled(account, 0.1)
+        _unconfirmed(account, 0.3)
+        for invoice_usd in (1.2, 1.45, 1.85):
+            with pytest.raises(
+                AccountError, match=r"between \$1\.500000, which is settled or stood on the invoice before"
+            ):
+                account.reconcile(invoice_usd)
+        account.reconcile(1.6)
+    with accounts.opened(path, None) as account:
+        assert account.balance().most_usd == pytest.approx(1.6) and account.balance().settled_usd == pytest.approx(1.1)
+
+
+def test_no_invoice_is_taken_while_a_batch_is_under_way(path):
+    with accounts.opened(path, None) as account:
+        account.reserve(1.0, tier="batch", item_usd={"a": 1.0})
+        with pytest.raises(AccountError, match="a batch is under way"):
+            account.reconcile(0.5)
+
+
+def test_a_lost_request_counts_as_an_attempt_at_its_item(path):
+    for _ in range(2):
+        with accounts.opened(path, 5.0) as account:
+            account.close_lost()
+            _reserve(account, 0.25, item="b")
+    with accounts.opened(path, 5.0) as account:
+        account.close_lost()
+        assert account.n_failures == {"b": 2} and account.balance().n_requests == 2
+
+
+def test_those_who_wait_for_room_are_let_go_when_the_labelling_stops(path):
+    with accounts.opened(path, 1.0) as account:
+        _reserve(account, 0.9)
+        ends = []
+
+        def wait():
+            try:
+                ends.append(_reserve(account, 0.9))
+            except Stopped:
+                ends.append("stopped")
+
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        account.stop()
+        waiting.join(timeout=5)
+        assert ends == ["stopped"] and account.balance().reserved_usd == 0.9
+
+
+def test_a_request_that_was_closed_by_a_row_of_which_the_disk_told_nothing_is_not_counted_twice(path, monkeypatch):
+    with accounts.opened(path, 5.0) as account:
+        reserve = _reserve(account, 0.5)
+        with monkeypatch.context() as patched:
+            patched.setattr(journal.os, "fsync", lambda handle: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                account.settle(reserve, Usage(1000, 0, 0), PRICES, item="a", outcome="answered", answer="x")
+        account.close_broken(reserve, OSError(), item="a")
+        assert account.balance().unconfirmed_usd == 0.5
+    with accounts.opened(path, 5.0) as account:
+        assert account.close_lost() == 0 and account.answers.keys() == {"a"}
+        assert account.balance().most_usd == account.balance().settled_usd == pytest.approx(0.001)
+
+
+def test_a_request_that_an_error_ended_is_unconfirmed_unless_it_was_closed(path):
+    with accounts.opened(path, 5.0) as account:
+        first, second = _reserve(account, 0.25), _reserve(account, 0.5)
+        account.release(first, item="a", outcome="rate_limited")
+        for reserve in (first, second):
+            account.close_broken(reserve, RuntimeError("sk-secret"), item="a")
+        now = account.balance()
+    assert (now.unconfirmed_usd, now.reserved_usd, now.n_requests) == (0.5, 0.0, 2)
+    assert "sk-secret" not in path.read_text() and "RuntimeError" in path.read_text()

@@ -11,6 +11,7 @@ from distill_or_annotate.annotators.endpoint import EndpointError
 
 # What a line of a batch can do wrong.
 FAULTS = {"rate_limited": 0.1, "server_error": 0.1, "truncated": 0.1, "malformed": 0.1, "no_usage": 0.1, "outside": 0.1}
+BILLED = {"billed_error": 0.3}
 
 
 class Killed(BaseException):
@@ -171,3 +172,38 @@ def test_a_batch_that_stays_refused_is_given_back(serve, batch, rows):
         batch(server, rows[:5])
     summary = batch(server, rows[:5])
     assert summary.n_labelled == 5 and summary.balance.unconfirmed_usd == 0
+
+
+def test_a_line_that_fails_with_a_server_error_may_be_billed(serve, batch, rows):
+    server = serve(rows, faults=BILLED, seed=2)
+    summary = batch(server, rows, settings={"n_attempts": 12})
+    kept = _lines(labelling.ledger_path(summary.out))
+    failed = [row for row in kept if row.get("outcome") == "status_502"]
+    assert summary.n_labelled == len(rows) and len(failed) > 5
+    assert {row["status"] for row in failed} == {"unconfirmed"} and all(row["usd"] > 0 for row in failed)
+    _check_law(server, summary)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ({"response": {"status_code": 408, "body": {}}}, "unconfirmed"),
+        ({"response": {"status_code": "500", "body": {}}}, "unconfirmed"),
+        ({"response": None, "error": {"code": "request_timeout"}}, "unconfirmed"),
+        ({"response": None, "error": None}, "unconfirmed"),
+        ({"response": None, "error": {"code": "batch_expired"}}, "settled"),
+        ({"response": {"status_code": 429, "body": {}}}, "settled"),
+        ({"response": {"status_code": 403, "body": {}}}, "settled"),
+    ],
+)
+def test_only_a_line_that_was_not_run_for_certain_cost_nothing(serve, batch, rows, monkeypatch, line, status):
+    real = Batches._lines
+
+    def once(self, found):
+        monkeypatch.setattr(Batches, "_lines", real)
+        return [{**line, "custom_id": each["custom_id"]} for each in real(self, found)[0]], 0
+
+    monkeypatch.setattr(Batches, "_lines", once)
+    summary = batch(serve(rows), rows[:1])
+    row = next(row for row in _lines(labelling.ledger_path(summary.out)) if row.get("part") or "item" in row)
+    assert row["status"] == status and (row["usd"] > 0) == (status == "unconfirmed")

@@ -78,6 +78,52 @@ def test_an_estimate_sends_nothing_and_bounds_the_bill(words, serve, rows, capsy
     assert money["settled_usd"] <= told["usd"] <= told["most_usd"]
 
 
+def test_an_estimate_counts_what_is_left(words, serve, rows, tmp_path, capsys):
+    server = serve(rows, faults={"outside": 0.1})
+    done = [*words, "--limit", "25", "--max-usd", "1", "--base-url", server.url, "--out", "labels.jsonl", "--json"]
+    assert cli.main(done) == 0
+    summary = json.loads(capsys.readouterr().out)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    words = [*words, "--out", "labels.jsonl", "--estimate"]
+    assert 0 < summary["n_set_aside"] < 25
+    for change, n_left in (
+        ([], 35),
+        (["--retry-set-aside"], 35 + summary["n_set_aside"]),
+        (["--limit", "25"], 0),
+        (["--seed", "1"], 60),  # another labelling
+        (["--out", "elsewhere/labels.jsonl"], 60),
+    ):
+        assert cli.main([*words, *change, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["n_items"] == n_left and (told["usd"] > 0) == (n_left > 0)
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.startswith("35 items left of 60: about $")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files and server.n_requests == 25
+
+
+@pytest.mark.parametrize(
+    ("gold", "told"),
+    [
+        (None, "wrong.jsonl"),
+        ('{"source": "claim 1"}', "wrong.jsonl, line 1, field 'target'"),
+        ('{"source": "another claim", "target": "REFUTES"}', "none of the 1 sources of wrong.jsonl is in the pool"),
+        ('{"source": "claim 1", "target": "PERHAPS"}', "'PERHAPS' is not among the labels"),
+    ],
+)
+def test_a_gold_sample_that_cannot_be_used_is_refused_before_anything_is_sent(
+    words, serve, tmp_path, capsys, gold, told
+):
+    claims = [{"source": f"claim {i}", "target": "SUPPORTS"} for i in range(30)]
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(claim) + "\n" for claim in claims))
+    if gold:
+        (tmp_path / "wrong.jsonl").write_text(gold + "\n")
+    server = serve(claims)
+    words = [*words, "--task", "fever", "--max-usd", "1", "--base-url", server.url, "--gold", "wrong.jsonl"]
+    assert cli.main(words) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert server.n_requests == 0 and not (tmp_path / "gold_labels.jsonl.ledger.jsonl").exists()
+
+
 def test_batches_cost_the_batch_tiers_price(words, serve, rows, capsys):
     server = serve(rows)
     assert (
@@ -126,10 +172,10 @@ def test_simulated_annotators_label_in_place_of_a_model(words, tmp_path, rows, c
     told = json.loads(capsys.readouterr().out)
     assert told["usd"] == pytest.approx(60 * 3 * 0.26) and told["provenance"] == "assumed"
     assert 80 < told["agreement"]["entity_f1"] <= 100
-    found = _lines(tmp_path / "gold_labels.jsonl")
+    found = _lines(tmp_path / "gold_simulated.jsonl")
     assert [line["source"] for line in found] == [row["source"] for row in rows] and len(found[0]["votes"]) == 3
     assert cli.main([*words, "--simulate", "group.toml", "--max-usd", "20"]) == 3
-    assert len(_lines(tmp_path / "gold_labels.jsonl")) == 20
+    assert len(_lines(tmp_path / "gold_simulated.jsonl")) == 20
 
 
 def test_mistakes_are_fitted_to_votes(tmp_path, monkeypatch, capsys):

@@ -50,6 +50,7 @@ def test_an_answer_comes_with_its_tokens_and_its_probability(ask):
         ("timeout", "timeout", None, True),
         ("malformed", "malformed_reply", None, True),
         ("refused", "refused_request", False, False),
+        ("moderated", "refused_request", False, False),
     ],
 )
 def test_a_failure_says_whether_it_was_billed_and_whether_to_try_again(ask, fault, outcome, was_billed, retry):
@@ -57,6 +58,12 @@ def test_a_failure_says_whether_it_was_billed_and_whether_to_try_again(ask, faul
         ask(fault, timeout_seconds=1.0)
     failure = caught.value
     assert (failure.outcome, failure.was_billed, failure.retry, failure.fatal) == (outcome, was_billed, retry, False)
+
+
+def test_access_that_is_refused_for_no_reason_of_the_item_refuses_everything(ask):
+    with pytest.raises(Failure, match="access is refused") as caught:
+        ask("forbidden")
+    assert caught.value.fatal and (caught.value.outcome, caught.value.was_billed) == ("status_403", False)
 
 
 def test_one_call_is_one_request(serve):
@@ -133,7 +140,42 @@ def test_tokens_that_cannot_be_read_are_unknown_not_zero(usage):
     assert read_reply(GOOD | {"usage": usage}).usage is None
 
 
-@pytest.mark.parametrize("content", [b"<html>", b"[]", b'{"choices": []}', b"{}", b'"x"', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    ("total", "received"), [(500, 488), (15, 3), (10, 3), (0, 3), (None, 3), ("500", 3), (True, 3), (-9, 3), (5.5, 3)]
+)
+def test_reasoning_that_stands_in_the_total_alone_is_billed(total, received):
+    usage = GOOD["usage"] | {"total_tokens": total}
+    assert read_reply(GOOD | {"usage": usage}).usage == Usage(12, 4, received)
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        {"content": [{"logprob": value}]}
+        for value in (None, "many", "nan", [], 1000, 5.0, 10**400, float("inf"), float("-inf"), {"a": 1})
+    ]
+    + [{"content": content} for content in (7, "x", [None], [{}], {"a": 1}, [{"logprob": 1e308}, {"logprob": 1e308}])]
+    + [7, "x", [1]],
+)
+def test_log_probabilities_that_are_none_leave_the_answer_and_its_bill(logprobs):
+    reply = read_reply(GOOD | {"choices": [GOOD["choices"][0] | {"logprobs": logprobs}]})
+    assert (reply.text, reply.usage, reply.confidence) == ("Mix [Action]", Usage(12, 4, 3), None)
+
+
+@pytest.mark.parametrize(("logprob", "confidence"), [(-0.5, 0.6065), (1e-6, 1.0), (-9999.0, 0.0)])
+def test_log_probabilities_give_the_confidence(logprob, confidence):
+    choice = GOOD["choices"][0] | {"logprobs": {"content": [{"logprob": logprob}]}}
+    assert read_reply(GOOD | {"choices": [choice]}).confidence == pytest.approx(confidence, abs=1e-4)
+
+
+def test_half_a_character_is_no_part_of_a_reply():
+    choice = {"message": {"content": "ok \ud83d \U0001f600"}, "finish_reason": "st\ud83dop"}
+    reply = read_reply(json.dumps(GOOD | {"choices": [choice]}))
+    assert (reply.text, reply.finish_reason) == ("ok \ufffd \U0001f600", "st\ufffdop")
+    assert Endpoint("m").scrubbed("no \ud83d") == "no \ufffd"
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b'{"choices": []}', b"{}", b'"x"', b"\xff\xfe", b"[" * 200_000])
 def test_what_is_no_completion_was_billed_nobody_knows_how_much(content):
     with pytest.raises(Failure) as caught:
         read_reply(content)

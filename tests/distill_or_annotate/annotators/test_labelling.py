@@ -1,7 +1,10 @@
 """A labelling over real HTTP: each item labelled once, every request reserved, nothing stored that is no label."""
 
+import dataclasses
+import errno
 import itertools
 import json
+import threading
 import time
 import uuid
 
@@ -14,8 +17,10 @@ from distill_or_annotate.annotators.accounts import AccountError
 from distill_or_annotate.annotators.endpoint import KEY_VARIABLE, Endpoint, EndpointError
 from distill_or_annotate.annotators.items import PoolError
 from distill_or_annotate.annotators.rehearsal_model import FAULTS
+from distill_or_annotate.ledger import journal
 
-EVERY_FAULT = {"timeout": 0.01} | {name: 0.03 for name in FAULTS if name not in ("timeout", "refused")}
+_REFUSALS = ("refused", "moderated", "forbidden")
+EVERY_FAULT = {"timeout": 0.01} | {name: 0.03 for name in FAULTS if name not in ("timeout", *_REFUSALS)}
 
 
 def _lines(path):
@@ -64,7 +69,7 @@ def test_through_every_fault_each_item_ends_labelled_or_set_aside_and_the_books_
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    shares=st.lists(st.sampled_from(sorted(set(FAULTS) - {"timeout"})), max_size=6),
+    shares=st.lists(st.sampled_from(sorted(set(FAULTS) - {"timeout", "forbidden"})), max_size=6),
     max_usd=st.floats(0.0005, 0.02),
     seed=st.integers(0, 1000),
     tier=st.sampled_from(["standard", "batch"]),
@@ -148,6 +153,133 @@ def test_answers_outside_the_labels_are_counted_and_asked_for_once(serve, label,
     summary = label(server, rows[:4])
     assert summary.set_aside == {"outside": 4} and server.n_requests == 4 and _lines(summary.out) == []
     assert "[Nonsense]" in _lines(labelling.set_aside_path(summary.out))[0]["detail"]
+
+
+def _ended(call, seconds=20):
+    """Returns the error that a call ends with, None for none; fails where it does not end."""
+    errors = []
+
+    def run():
+        try:
+            call()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it hangs"
+    return errors[0] if errors else None
+
+
+def test_half_a_character_in_an_answer_is_no_obstacle(serve, label, rows):
+    prompter = prompts.make_prompter(forms.of_task("multipit_gen"), [], n_shots=0, shot_pool=0)
+    server = serve(rows)
+    answer = server.model.answer
+    server.model.answer = lambda *args: dataclasses.replace(answer(*args), text="ok \ud83d")
+    found = []
+    assert _ended(lambda: found.append(label(server, rows[:6], prompter=prompter))) is None
+    assert [line["prediction"] for line in _lines(found[0].out)] == ["ok \ufffd"] * 6
+    _check_law(server, found[0])
+
+
+def _dearest_usd(prompter, prices, rows, output_tokens=64):
+    n_bytes = max(prompts.prompt_bytes(prompter.messages(row["source"])) for row in rows)
+    return prices["standard"].worst_usd(n_bytes, output_tokens)
+
+
+def test_an_error_that_nobody_foresaw_ends_the_run_while_others_wait_for_room(
+    serve, label, rows, prompter, prices, tmp_path, monkeypatch
+):
+    server = serve(rows, delay_seconds=0.2)
+    max_usd = 1.5 * _dearest_usd(prompter, prices, rows)
+    real = Endpoint.complete
+
+    def broken(self, *args):
+        real(self, *args)
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Endpoint, "complete", broken)
+        error = _ended(lambda: label(server, rows, max_usd=max_usd, settings={"concurrency": 2}))
+    assert isinstance(error, RuntimeError) and server.n_requests == 1
+    kept = _lines(tmp_path / "labels.jsonl.ledger.jsonl")
+    assert [row["status"] for row in kept] == ["header", "reserved", "unconfirmed"]
+    assert kept[1]["item"] == kept[2]["item"] and kept[2]["usd"] == kept[1]["usd"]
+    summary = label(server, rows)
+    assert summary.n_labelled == len(rows) and summary.balance.unconfirmed_usd == kept[2]["usd"]
+    _check_law(server, summary)
+
+
+def test_a_full_disk_ends_the_run_and_loses_no_dollar(serve, label, rows, prompter, prices, monkeypatch):
+    server = serve(rows, delay_seconds=0.2)
+    max_usd = 2.5 * _dearest_usd(prompter, prices, rows)
+    real = journal._write_all
+
+    def full(handle, data):
+        if b'"reserved"' in data or b'"header"' in data:
+            return real(handle, data)
+        real(handle, data[:7])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "_write_all", full)
+        error = _ended(lambda: label(server, rows, max_usd=max_usd, settings={"concurrency": 4}))
+    assert isinstance(error, OSError) and error.errno == errno.ENOSPC and server.n_requests == 2
+    summary = label(server, rows)
+    assert summary.n_labelled == len(rows) and summary.balance.unconfirmed_usd > 0
+    _check_law(server, summary)
+
+
+def test_an_item_that_ends_the_process_again_and_again_is_set_aside(serve, label, rows, tmp_path, monkeypatch):
+    server = serve(rows)
+    real = Endpoint.complete
+
+    def deadly(self, messages, output_tokens):
+        if rows[3]["source"] in messages[-1]["content"]:
+            raise MemoryError
+        return real(self, messages, output_tokens)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Endpoint, "complete", deadly)
+        settings = {"n_attempts": 3, "concurrency": 1}
+        for _ in range(3):
+            assert isinstance(_ended(lambda: label(server, rows, settings=settings)), MemoryError)
+        summary = label(server, rows, settings=settings)
+    assert summary.n_labelled == len(rows) - 1 and summary.set_aside == {"process gone": 1}
+    again = label(server, rows, retry_set_aside=True, settings=settings)
+    assert again.n_labelled == len(rows)
+
+
+def test_a_forbidden_item_is_set_aside_once_others_were_answered(serve, label, rows):
+    server = serve(rows, faults={"forbidden": 0.1, "moderated": 0.1}, seed=6)
+    summary = label(server, rows, settings={"concurrency": 1})
+    assert summary.set_aside.keys() == {"refused_request"} and summary.n_left == 0
+    assert 3 < summary.n_set_aside < 25 and summary.balance.unconfirmed_usd == 0
+    reasons = " ".join(line["detail"] for line in _lines(labelling.set_aside_path(summary.out)))
+    assert "forbidden" in reasons and "moderated" in reasons
+    _check_law(server, summary)
+
+
+def test_items_that_are_forbidden_from_the_start_stop_the_labelling(serve, label, rows):
+    server = serve(rows, faults={"forbidden": 1.0})
+    with pytest.raises(EndpointError, match="access is refused"):
+        label(server, rows, settings={"concurrency": 1})
+    assert server.n_requests == 1
+
+
+def test_a_key_that_is_refused_halfway_stops_the_labelling_before_all_is_set_aside(serve, label, rows):
+    server, n_asked = serve(rows), itertools.count(1)
+    answer = server.model.answer
+
+    def revoked(body, tier="standard"):
+        found = answer(body, tier)
+        return found if next(n_asked) <= 5 else dataclasses.replace(found, fault="forbidden")
+
+    server.model.answer = revoked
+    with pytest.raises(EndpointError, match="4 items in a row were set aside, the last for refused_request"):
+        label(server, rows, settings={"concurrency": 1, "most_in_a_row": 4})
+    assert server.n_requests == 9
 
 
 def test_what_was_set_aside_is_asked_for_again_on_request(serve, label, rows, tmp_path):

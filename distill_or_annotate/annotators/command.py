@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, default=None, metavar="N", help="label the first N items of the pool alone"
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, help="the labels (default: POOL_labels.jsonl); the books lie beside it"
+        "--out",
+        type=pathlib.Path,
+        help="the labels (default: POOL_labels.jsonl, simulated ones POOL_simulated.jsonl); the books lie beside it",
     )
     parser.add_argument("--gold", type=pathlib.Path, help="a labelled sample of the pool, to say how far labels agree")
     parser.add_argument(

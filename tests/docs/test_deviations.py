@@ -15,6 +15,8 @@ _ROWS = {
     "the loss over every position, pads included": "padding",
     "no gold labels among the teacher's": "gold",
     "the pool holds the labelled sources": "pool",
+    "the paper's optimizer, clipping and schedule, at the best of three rates": "training",
+    "the task's name before each source": "prefix",
     "the paper's metric": "metrics",
     "the paper's metric for entities": "metrics",
 }

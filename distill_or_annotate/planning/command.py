@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
       ReportError: a folder holds no run.
     """
     _check_folders(args)
+    if args.seed < 0:
+        raise PlanningError(f"--seed: received {args.seed}. Fix: a whole number of 0 and more.")
     budget_usd = wanted.dollars("budget_usd", args.budget_usd, args.rate)
     folders = [*args.results, *args.pilot]
     models = _models(args, _rows(folders))

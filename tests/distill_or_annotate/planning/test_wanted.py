@@ -65,3 +65,10 @@ def test_measured_serving_is_read_and_contradictions_are_refused(tmp_path):
         wanted.serving_of([_bench(tmp_path / "c.json", small=None)])
     with pytest.raises(PlanningError, match="is not what `doa bench-model --json` prints"):
         wanted.serving_of([tmp_path / "none.json"])
+
+
+def test_a_seed_below_0_is_refused_by_its_flag(capsys):
+    from distill_or_annotate import cli
+
+    assert cli.main(["plan", "--task", "tickets", "--label-usd", "0.26", "--budget-usd", "500", "--seed", "-1"]) == 2
+    assert "--seed: received -1" in capsys.readouterr().err

@@ -31,6 +31,7 @@ OPTIONS: Mapping[str, Any] = {
     "fixed_shots": False,
     "concurrency": 8,
     "output_tokens": 256,
+    "tokens_per_label": None,  # (of a request, of its answer): what the budget counts; None takes the paper's count
     "timeout_seconds": 60.0,
     "token_limit_field": "max_completion_tokens",
     "temperature": None,

@@ -230,7 +230,7 @@ def _annotated(scenario: Scenario, book: PriceBook, additional_usd: float) -> di
 
 
 def _labelled_by_llm(scenario: Scenario, book: PriceBook, additional_usd: float) -> dict[str, Any]:
-    price = llm_label(book, scenario.task, scenario.llm)
+    price = llm_label(book, scenario.task, scenario.llm, scenario.llm_options.get("tokens_per_label"))
     nothing = {"capped_by_pool": False, "bought_usd": 0.0, "provenance": price.provenance if price else "published"}
     if price is None:
         return nothing | {"reason": why_none(book, scenario.task, scenario.llm)}

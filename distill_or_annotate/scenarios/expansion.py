@@ -160,7 +160,7 @@ class _Expansion:
     def _labelled_by_llm(self, cell: Cell, label: Stage) -> Stage:
         """The student on labels that a language model gave to the first sources of the pool."""
         scenario, serves = self.scenario, (_key(cell),)
-        price = llm_label(self.book, scenario.task, scenario.llm)
+        price = llm_label(self.book, scenario.task, scenario.llm, scenario.llm_options.get("tokens_per_label"))
         charge = Charge(
             key="",  # _add gives it the stage's name
             kind="api",

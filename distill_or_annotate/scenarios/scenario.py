@@ -57,7 +57,8 @@ class Scenario:
       compact: model name of what general_distill trains: an encoder that somebody distilled before any task.
       llm: the language model that llm_annotate and human_llm_annotate buy labels from, by its name in the price book.
       llm_options: what its annotator takes beside: `model` (the endpoint's name of it, where that differs) and
-        fields of annotators.Request such as shots, shot_pool and fixed_shots.
+        fields of annotators.Request such as shots, shot_pool and fixed_shots; and `tokens_per_label`, of a request and
+        of its answer, by which a budget buys labels, where the paper's count is not the one.
       data_seed: seed of the shuffle that picks the labels; one or a tuple.
       train_seed: seed of training; one or a tuple.
       max_unlabeled: size of the unlabeled pool; what the dollars would buy beyond it is cut and said so.
@@ -155,6 +156,10 @@ class Scenario:
         for field in ("llm", "compact"):
             if not isinstance(getattr(self, field), str) or not getattr(self, field):
                 self._refuse(field, "the name of a model")
+        tokens = self.llm_options.get("tokens_per_label")
+        counts = tokens if isinstance(tokens, tuple | list) else (tokens,) if tokens is not None else (1, 0)
+        if len(counts) != 2 or any(type(count) is not int or count < 0 for count in counts) or not sum(counts):
+            self._refuse("llm_options", "with tokens_per_label = (tokens of a request, tokens of its answer)")
         self.assumed()
         for strategy in self.strategies:
             self._check_choice("strategies", strategy, ALL_STRATEGIES)

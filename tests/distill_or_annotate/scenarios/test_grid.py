@@ -224,9 +224,27 @@ def test_language_model_labels_are_bought_at_the_paper_s_price_and_none_where_it
     (charge,) = bought.charges
     assert (charge.kind, charge.quantity * charge.unit_price_usd) == ("api", pytest.approx(4347 * 0.046))
     (cell,) = cells(_scenario(task="fever", strategies=("llm_annotate",), additional_usd=(200,)), BOOK)
-    assert cell.reason == "the paper counts no tokens of a language-model label of task fever"
+    assert cell.reason.startswith("the paper counts no tokens of a language-model label of task fever; bind")
     (cell,) = cells(_scenario(llm="gpt-9", strategies=("llm_annotate",), additional_usd=(200,)), BOOK)
     assert "prices no labels by gpt-9; Scenario.llm may be text-davinci-003" in cell.reason
+
+
+def test_a_budget_buys_language_model_labels_by_the_tokens_that_the_study_names():
+    """A model or a prompt that is not the paper's costs something else; its tokens make any task affordable."""
+    for task in ("wlp", "fever"):
+        named = _scenario(
+            task=task, strategies=("llm_annotate",), additional_usd=(200,), llm_options={"tokens_per_label": (700, 50)}
+        )
+        (cell,) = cells(named, BOOK)
+        (charge,) = _kinds(expand(named, BOOK), "llm_label")[0].charges
+        assert charge.unit_price_usd == pytest.approx(750 * 0.02 / 1000)
+        assert (cell.n_llm_labels, cell.provenance) == (int(200 / charge.unit_price_usd), "estimated")
+
+
+@pytest.mark.parametrize("tokens", [700, (700,), (700, -1), (0, 0), (1.5, 2)])
+def test_tokens_of_a_label_that_are_none_are_refused(tokens):
+    with pytest.raises(ScenarioError, match=r"llm_options.*tokens of a request, tokens of its answer"):
+        _scenario(llm_options={"tokens_per_label": tokens})
 
 
 def test_a_student_that_teaches_itself_pays_for_no_teacher():

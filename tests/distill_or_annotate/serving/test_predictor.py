@@ -10,7 +10,7 @@ from distill_or_annotate.serving.predictor import Predictor, SettingError
 
 _WORDS = ["galate", "some", "tulol", "with", "the", "fully", "dorous", "lurcap", "now", "slowly"]
 _IN, _OUT = 32, 6
-_LABELS = ("gentle", "harsh", "now", "the", "some tulol")
+_LABELS = ("gentle", "fully", "now", "the", "some tulol")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from distill_or_annotate.costs import (
     Cost,
     gpu_hours_for,
     labels_bought,
-    model_flops,
     on_top,
     unlabeled_affordable,
 )
@@ -25,6 +24,7 @@ from distill_or_annotate.prices import PriceBook
 from distill_or_annotate.scenarios import model_sizes
 from distill_or_annotate.scenarios.llm_labels import llm_label, why_none
 from distill_or_annotate.scenarios.scenario import Scenario
+from distill_or_annotate.scenarios.search_costs import charges_each_candidate, priced_student
 
 DISTILLING = ("distill", "self_distill")
 LLM = ("llm_annotate", "human_llm_annotate")
@@ -135,8 +135,7 @@ def _on_top_usd(scenario: Scenario, book: PriceBook, cell: Cell) -> float:
     if not cell.affordable:
         return 0.0
     n_labels = cell.n_llm_labels + (0 if cell.strategy == "llm_annotate" else cell.n_labels)
-    # A student whose size nobody knows counts as the priced one.
-    student = scenario.student if model_flops.family(scenario.student) else "t5_1_1_small"
+    student = priced_student(scenario)
     strategy = "annotate" if cell.strategy == "general_distill" else cell.strategy
     found = on_top(scenario.assumed(), book, scenario.task, strategy, n_labels, student)
     return round(found.usd + _search_usd(scenario, book, cell, found.student_training_usd), 4)
@@ -147,8 +146,7 @@ def _search_usd(scenario: Scenario, book: PriceBook, cell: Cell, training_usd: f
     usd = max(0, len(scenario.candidates(cell.strategy)) - 1) * training_usd
     if cell.strategy == "self_distill":
         usd += max(0, len(scenario.candidates("annotate")) - 1) * training_usd
-    is_measured = scenario.mesh and scenario.mode == "fair"  # there the candidates share the time that was bought
-    if cell.strategy in DISTILLING and not scenario.assumed().student_training_is_free and not is_measured:
+    if cell.strategy in DISTILLING and charges_each_candidate(scenario):
         _, rate = distilling_costs(scenario, book, cell.strategy)
         usd += max(0, len(scenario.candidates("distill")) - 1) * cell.n_unlabeled / 1000 * rate.usd
     return usd

@@ -14,6 +14,7 @@ from distill_or_annotate.scenarios import model_sizes
 from distill_or_annotate.scenarios.cells import LLM, Cell, cells, distilling_costs
 from distill_or_annotate.scenarios.llm_labels import llm_label
 from distill_or_annotate.scenarios.scenario import GIN_KINDS, LLM_LABELS_GIN, Scenario, ScenarioError
+from distill_or_annotate.scenarios.search_costs import charges_each_candidate, trained_again
 from distill_or_annotate.scenarios.stages import Stage, merged, with_new_labels
 
 
@@ -95,10 +96,15 @@ class _Expansion:
 
     def _on_labels(self, kind: str, model: str, n_labels: int, labels: tuple[Stage, ...], serves) -> Stage:
         """A compact model on labels, the best of its candidates where they are searched."""
-        return self._best(kind, lambda macros, _: self._train(kind, model, n_labels, labels, serves, macros))
+        again = self._again(kind, n_labels)
+        return self._best(
+            kind,
+            lambda macros, _, number: self._train(
+                kind, model, n_labels, labels, serves, macros, again if number else ()
+            ),
+        )
 
-    def _train(self, kind: str, model: str, n_labels: int, labels, serves, macros=None) -> Stage:
-        charges = ()
+    def _train(self, kind: str, model: str, n_labels: int, labels, serves, macros=None, charges: tuple = ()) -> Stage:
         if kind == "finetune":
             cost = model_sizes.finetune_cost(self.book, self.scenario.task, n_labels, model)
             charges = (("run", 1, cost),)
@@ -111,7 +117,7 @@ class _Expansion:
         capture = self._capture(teacher, max(cell.n_unlabeled for cell in distilled), serves)
         for cell in distilled:
             # The default binds this turn's cell.
-            def train(macros: Mapping[str, Any], part: float, cell: Cell = cell) -> Stage:
+            def train(macros: Mapping[str, Any], part: float, _: int, cell: Cell = cell) -> Stage:
                 return self._distill(cell, label, teacher, capture, macros, part)
 
             self._evaluate(self._best("distill", train))
@@ -181,24 +187,37 @@ class _Expansion:
         counts = {"n_labels": cell.n_labels, "n_unlabeled": cell.n_llm_labels}
         labels = self._add("llm_label", "", (label,), bought, serves, charges=(charge,), **counts)
         determines = {"n_labels": cell.n_labels, "llm_label": labels.name, "train_seed": scenario.train_seed}
+        human_labels = 0 if cell.strategy == "llm_annotate" else cell.n_labels
+        again = self._again(cell.strategy, cell.n_llm_labels + human_labels)
 
-        def train(macros: Mapping[str, Any], _: float) -> Stage:
+        def train(macros: Mapping[str, Any], _: float, number: int) -> Stage:
+            charges = again if number else ()
             after = (label, labels)
-            return self._add(cell.strategy, scenario.student, after, determines, serves, macros=macros, **counts)
+            return self._add(
+                cell.strategy, scenario.student, after, determines, serves, macros=macros, charges=charges, **counts
+            )
 
         return self._best(cell.strategy, train)
 
-    def _best(self, kind: str, train: Callable[[Mapping[str, Any], float], Stage]) -> Stage:
-        """The one stage, or where the kind is searched the selection among one for each candidate."""
+    def _best(self, kind: str, train: Callable[[Mapping[str, Any], float, int], Stage]) -> Stage:
+        """The one stage, or where the kind is searched the selection among one for each candidate.
+
+        `train` takes a candidate's macros, its part of what one model owes, and its number.
+        """
         candidates = self.scenario.candidates(kind)
         if not candidates:
-            return train({}, 1.0)
-        # Together they cost what one costs: what a search takes more is counted on top (Cell.on_top_usd).
-        trained = [train(macros, 1 / len(candidates)) for macros in candidates]
+            return train({}, 1.0, 0)
+        part = 1.0 if charges_each_candidate(self.scenario) else 1 / len(candidates)
+        trained = [train(macros, part, number) for number, macros in enumerate(candidates)]
         first = trained[0]
         counts = {"n_labels": first.n_labels, "n_unlabeled": first.n_unlabeled}
         determines = {"candidates": [stage.name for stage in trained]}
         return self._add("select", first.model, tuple(trained), determines, first.serves, **counts)
+
+    def _again(self, kind: str, n_labels: int) -> tuple:
+        """What each candidate after the first owes for training on labels; the first is paid for as any student is."""
+        cost = trained_again(self.scenario, self.book, n_labels) if self.scenario.candidates(kind) else None
+        return () if cost is None else (("run of a search", 1, cost),)
 
     def _evaluate(self, subject: Stage) -> Stage:
         counts = {"n_labels": subject.n_labels, "n_unlabeled": subject.n_unlabeled}

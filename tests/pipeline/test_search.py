@@ -77,7 +77,7 @@ def test_candidates_of_a_distillation_share_its_time_and_its_part_of_the_capture
     bills = billing.Billing(book, load_book("cloud").entry("device_hour/v5e"), 8)
     seconds = {}
     for search in ({}, _SEARCH):
-        stages = expand_all(dataclasses.replace(scenario, search=search), book)
+        stages = expand_all(dataclasses.replace(scenario, search=search, mesh="v5e-8"), book)
         by_name = {stage.name: stage for stage in stages}
         capture = next(stage.name for stage in stages if stage.kind == "capture")
         found = [stage for stage in stages if stage.kind == "distill"]

@@ -1,6 +1,7 @@
 """What the strategies beside annotating and distilling buy and train, and what a search adds."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -130,28 +131,44 @@ def test_without_a_search_nothing_changes_its_name():
     assert [stage.name for stage in expand(_BASE, BOOK)] == [stage.name for stage in expand(_scenario(search={}), BOOK)]
 
 
-def test_candidates_share_the_price_of_one_distillation():
-    plain, searched = (
-        expand(_scenario(additional_usd=(500,), search=search), BOOK)
-        for search in ({}, {"distill": {"EPOCHS": (1, 2)}})
-    )
-    (one,), two = _kinds(plain, "distill"), _kinds(searched, "distill")
-    assert [stage.part for stage in two] == [0.5, 0.5]
-    assert sum(stage.charges[0].usd for stage in two) == pytest.approx(one.charges[0].usd)
+def _totals(**fields):
+    """Dollars that the stages owe, without and with a search of four candidates on labels and two of a teacher."""
+    return [
+        math.fsum(charge.usd for stage in expand(_scenario(search=search, **fields), BOOK) for charge in stage.charges)
+        for search in ({}, _SEARCH)
+    ]
 
 
-def test_what_a_search_takes_more_is_counted_on_top_where_training_is_not_free():
-    found = {
-        search: {cell.strategy: cell for cell in cells(_scenario(additional_usd=(500,), search=macros), BOOK)}
-        for search, macros in (("none", {}), ("both", _SEARCH))
-    }
-    annotated = [found[search]["annotate"].on_top_usd for search in ("none", "both")]
+def test_candidates_share_the_price_of_one_where_the_paper_counts_no_training():
+    fields = {"additional_usd": (500,), "mode": "paper"}
+    distilled = _kinds(expand(_scenario(search=_SEARCH, **fields), BOOK), "distill")
+    assert [stage.part for stage in distilled] == [0.5, 0.5]
+    plain, searched = _totals(**fields)
+    assert searched == pytest.approx(plain)
+    assert all(cell.on_top_usd == 0 for cell in cells(_scenario(search=_SEARCH, **fields), BOOK))
+
+
+def test_where_time_is_measured_candidates_share_the_time_that_was_bought():
+    measured = _scenario(additional_usd=(500,), search=_SEARCH, mesh="a100-8")
+    stages = expand(measured, BOOK)
+    assert [stage.part for stage in _kinds(stages, "distill")] == [0.5, 0.5]
+    assert all(not stage.charges for stage in _kinds(stages, "annotate")), "a charge would end their training"
+
+
+def test_each_candidate_beyond_the_first_is_owed_where_training_is_not_free():
+    plain, searched = _totals(additional_usd=(500,))
+    found = [
+        {cell.strategy: cell for cell in cells(_scenario(additional_usd=(500,), search=search), BOOK)}
+        for search in ({}, _SEARCH)
+    ]
+    annotated = [each["annotate"].on_top_usd for each in found]
     assert annotated[1] == pytest.approx(4 * annotated[0], rel=1e-3) and annotated[0] > 0
-    distilled = found["both"]["distill"]
-    rate = (distilled.spent_usd - found["none"]["distill"].initial_usd) / (distilled.n_unlabeled / 1000)
+    distilled = found[1]["distill"]
+    rate = (distilled.spent_usd - found[0]["distill"].initial_usd) / (distilled.n_unlabeled / 1000)
     assert 0 < distilled.on_top_usd < rate * distilled.n_unlabeled / 1000
-    free = _scenario(additional_usd=(500,), search=_SEARCH, mode="paper")
-    assert all(cell.on_top_usd == 0 for cell in cells(free, BOOK)), "the paper counts no student's training"
+    # What the table counts on top of a budget is what the ledger will hold: a plain student's training is in neither.
+    again = annotated[1] - annotated[0] + distilled.on_top_usd
+    assert searched - plain == pytest.approx(again, abs=1e-3)
 
 
 def test_a_searched_student_teaches_itself_and_the_models_of_language_model_labels_are_searched_too():

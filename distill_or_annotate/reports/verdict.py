@@ -77,14 +77,14 @@ def cautions_of(cells: Sequence[ReportCell], n_missing: int) -> list[str]:
         )
     degenerate = sum(cell.status == "degenerate" for cell in cells)
     if degenerate:
-        said.append(f"{degenerate} of {len(cells)} models are degenerate (†): they do not tell the strategies apart.")
+        said.append(f"{degenerate} of {len(cells)} cells are degenerate (†): they do not tell the strategies apart.")
     if n_missing:
         said.append(f"{n_missing} cells have not been run.")
     below = [cell for cell in cells if cell.value <= max(cell.floors.values(), default=-math.inf)]
     if below:
         names = sorted({name for cell in below for name, score in cell.floors.items() if cell.value <= score})
         said.append(
-            f"{len(below)} of {len(cells)} models score no more than a floor of their labels: {', '.join(names)}."
+            f"{len(below)} of {len(cells)} cells score no more than a floor of their labels: {', '.join(names)}."
         )
     return said
 

@@ -131,9 +131,9 @@ def test_cautions_name_single_seeds_degenerates_holes_and_floors(run_folder):
     said = " ".join(cautions(_block(run_folder)))
     for text in (
         "One training seed",
-        "1 of 7 models are degenerate",
+        "1 of 7 cells are degenerate",
         "1 cells have not been run",
-        "1 of 7 models score no more than a floor of their labels: lookup",
+        "1 of 7 cells score no more than a floor of their labels: lookup",
     ):
         assert text in said
 
@@ -144,7 +144,7 @@ def test_a_model_is_held_against_the_floor_of_its_own_labels(write_run, rows):
             row["floor"] = {**row["floor"], "lookup": 44.0}
     block = _block(write_run(rows))
     assert block.floors["lookup"] == 26.3
-    assert "2 of 7 models score no more than a floor" in " ".join(cautions(block))
+    assert "2 of 7 cells score no more than a floor" in " ".join(cautions(block))
 
 
 def test_markdown_and_terminal_show_the_same_cells(run_folder, capsys):

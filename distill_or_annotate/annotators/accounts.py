@@ -79,6 +79,7 @@ class Account:
         self._changed = threading.Condition()
         self._balance = Balance()
         self._open: dict[str, float] = {}
+        self._given_up: dict[str, Mapping[str, Any]] = {}
         self._n_reserves = 0
         self._is_stopped = False
         self._reconciled: Row | None = None
@@ -104,6 +105,10 @@ class Account:
         """Returns the reserves that no row has closed."""
         with self._changed:
             return [row for row in self.rows if row["status"] == "reserved" and row["entry_id"] in self._open]
+
+    def billed_items(self) -> set[str]:
+        """Returns the items on which dollars went, or may have gone."""
+        return {row["item"] for row in self.rows if "item" in row and row.get("usd", 0.0) > 0 and _closes(row)}
 
     def close_lost(self) -> int:
         """Counts as unconfirmed what a killed process had under way; batches stay open, since they can be asked for.
@@ -280,12 +285,18 @@ class Account:
         if status == "reserved":
             self._open[row["entry_id"]] = usd
             self._n_reserves = max(self._n_reserves, int(row["entry_id"][1:]))
-        elif status in ("settled", "unconfirmed"):
+        elif _closes(row):
             reserve, _, part = row["entry_id"].partition(":")
             if part == "end":
                 if self._open.pop(reserve, None) is None:
-                    # Closed before, by a row that is on disk though writing it failed.
-                    return
+                    given_up = self._given_up.pop(reserve, None)
+                    if given_up is None or status != "settled":
+                        # Closed before, by a row that is on disk though writing it failed.
+                        return
+                    # Given up for lost while it was under way, and it ended after all.
+                    now = self._taken_back(given_up)
+                elif status == "unconfirmed":
+                    self._given_up[reserve] = row
             else:
                 self._open[reserve] = max(0.0, self._open.get(reserve, 0.0) - row.get("reserved_usd", usd))
             field = f"{status}_usd"
@@ -303,6 +314,7 @@ class Account:
                 self.n_lost[row["item"]] += row.get("outcome") in (GONE, BROKEN)
         elif status == "reconciled":
             now = dataclasses.replace(now, unconfirmed_usd=usd)
+            self._given_up.clear()  # the invoice holds them
             self._reconciled = {**row, "spent_usd": now.settled_usd + usd}
         elif status == "set_aside":
             self.set_aside_rows[row["item"]] = dict(row)
@@ -310,6 +322,19 @@ class Account:
             self.set_aside_rows.pop(row["item"], None)
             del self.n_failures[row["item"]], self.n_lost[row["item"]]
         self._balance = dataclasses.replace(now, reserved_usd=sum(self._open.values()))
+
+    def _taken_back(self, row: Mapping[str, Any]) -> Balance:
+        """The balance without an unconfirmed row, whose item has one failure less."""
+        now, n_items = self._balance, int("item" in row)
+        if n_items:
+            self.n_failures[row["item"]] -= 1
+            self.n_lost[row["item"]] -= row.get("outcome") in (GONE, BROKEN)
+        unconfirmed_usd = max(0.0, now.unconfirmed_usd - row["usd"])
+        return dataclasses.replace(now, unconfirmed_usd=unconfirmed_usd, n_requests=now.n_requests - n_items)
+
+
+def _closes(row: Mapping[str, Any]) -> bool:
+    return row["status"] in ("settled", "unconfirmed")
 
 
 @contextlib.contextmanager

@@ -105,6 +105,7 @@ def label_pool(
     max_usd: float | None,
     settings: Settings | None = None,
     retry_set_aside: bool = False,
+    retry_unbilled: bool = False,
     invoice_usd: float | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Summary:
@@ -119,6 +120,7 @@ def label_pool(
       max_usd: settled and unconfirmed dollars never pass it; None for no cap.
       settings: how requests are made; None takes the defaults.
       retry_set_aside: whether to try again what was set aside before.
+      retry_unbilled: whether to try again what was set aside before and cost nothing, such as requests refused.
       invoice_usd: what the provider says all requests so far cost; settles what is unconfirmed.
       on_progress: called after each item, from one thread at a time.
 
@@ -138,8 +140,9 @@ def label_pool(
         _set_aside_lost(account, pool, settings.n_attempts)
         if invoice_usd is not None:
             account.reconcile(invoice_usd)
-        if retry_set_aside:
-            for key in [item.key for item in pool if item.key in account.set_aside_rows]:
+        if retry_set_aside or retry_unbilled:
+            billed = set() if retry_set_aside else account.billed_items()
+            for key in [item.key for item in pool if item.key in account.set_aside_rows.keys() - billed]:
                 account.note("taken_back", item=key)
         with contextlib.closing(LabelFile(out, pool, account.answers)) as file:
 

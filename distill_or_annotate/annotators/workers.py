@@ -290,6 +290,6 @@ class Workers:
             in_a_row = self._in_a_row
         if in_a_row >= self._settings.most_in_a_row:
             raise EndpointError(
-                f"stopped: {in_a_row} items in a row were set aside, the last for {set_aside}. Fix: mend that; "
-                "--retry-set-aside asks for them again."
+                f"stopped: {in_a_row} items in a row were set aside, the last for {set_aside}. Fix: mend that, and "
+                "run it again: `doa annotate --retry-set-aside` asks for all of them, `doa run` for those not billed."
             )

@@ -116,7 +116,8 @@ class Transaction:
         for row in rows:
             line = json.dumps(row, allow_nan=False, ensure_ascii=False).encode()
             is_new = not self._path.exists()
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # To the end even where a thread of an interrupted process still writes.
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             try:
                 end = os.lseek(handle, 0, os.SEEK_END)
                 _write_all(handle, _mend(handle, end) + line + b"\n")

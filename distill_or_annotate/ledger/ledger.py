@@ -11,6 +11,8 @@ from distill_or_annotate.ledger.rows import LOCAL_BOOK, Charge, LedgerError, dev
 from distill_or_annotate.ledger.totals import Totals, totals_of
 from distill_or_annotate.prices import PriceEntry, load_book
 
+_GONE = "process gone"
+
 
 class Ledger:
     """One `ledger.jsonl` and the heartbeats beside it.
@@ -201,7 +203,23 @@ class Ledger:
     def _settle(self, attempt: Attempt, seconds: float, wasted: bool, finished: bool, note: str) -> Row:
         with self._journal.transaction() as book:
             reserve = next(row for row in book.rows if row["entry_id"] == f"{attempt.id}:reserve")
+            known = {row["entry_id"]: row for row in book.rows}
+            gone = known.get(f"{attempt.id}:device")
+            if gone and gone.get("note", "").startswith(_GONE) and f"{attempt.id}:device:late" not in known:
+                # Another machine took this process for dead, and booked what it had last seen of it.
+                late = seconds - gone["quantity"] / gone["devices"]
+                note = f"{note}; beyond the time booked for a process that was taken for dead".lstrip("; ")
+                return _settle(book, reserve, late, wasted, finished, note, entry_id=f"{attempt.id}:device:late")
             return _settle(book, reserve, seconds, wasted, finished, note)
+
+    def reserved_usd(self, stage: str) -> float | None:
+        """Returns the dollars of the charges that open attempts at a stage have reserved; None where none is open.
+
+        Args:
+          stage: name of the stage.
+        """
+        found = [row for row in _open_reserves(self.rows()) if row["stage"] == stage]
+        return math.fsum(Charge(**fields).usd for row in found for fields in row["charges"]) if found else None
 
     def device_seconds(self, stage: str) -> float:
         """Returns the settled device-seconds of all attempts at a stage, wasted ones included.
@@ -231,7 +249,7 @@ class Ledger:
                     continue
                 seconds = float(heartbeat["seconds"]) if heartbeat else 0.0
                 done = finished(reserve["stage"])
-                note = "process gone after the work was done" if done else "process gone"
+                note = f"{_GONE} after the work was done" if done else _GONE
                 note += "; seconds of its last heartbeat" if heartbeat else "; no heartbeat was written"
                 written.append(_settle(book, reserve, seconds, not done, done, note))
             settled = {row["attempt"] for row in book.rows if row["status"] == "settled"}
@@ -258,8 +276,10 @@ def _charge(book: Transaction, stage: str, attempt: str | None, charges: Sequenc
     return rows
 
 
-def _settle(book: Transaction, reserve: Row, seconds: float, wasted: bool, finished: bool, note: str) -> Row:
-    entry_id = f"{reserve['attempt']}:device"
+def _settle(
+    book: Transaction, reserve: Row, seconds: float, wasted: bool, finished: bool, note: str, entry_id: str = ""
+) -> Row:
+    entry_id = entry_id or f"{reserve['attempt']}:device"
     for row in book.rows:
         if row["entry_id"] == entry_id:
             return row

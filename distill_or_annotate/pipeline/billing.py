@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill_or_annotate.ledger import LOCAL_BOOK, Charge
+from distill_or_annotate.ledger.cap import usd_text
 from distill_or_annotate.prices import PriceBook, PriceEntry
-from distill_or_annotate.scenarios import TRAINING_KINDS, Scenario, Stage
+from distill_or_annotate.scenarios import STAGE_KINDS, TRAINING_KINDS, Scenario, Stage
 
 # Scores are computed on this machine from what a stage decoded; no mesh is held for it.
 _HOLDS_A_MESH = ("capture", "select", *TRAINING_KINDS)
@@ -138,9 +139,31 @@ def plan(stages: Sequence[Stage], billing: Billing) -> dict[str, Any]:
       billing: their prices.
 
     Returns:
-      `usd` (stage -> dollars), `labels_usd`, `devices_usd` and `total_usd`.
+      `usd` (stage -> dollars), `labels_usd` of people, `api_usd` of language models, `devices_usd` and `total_usd`.
     """
     usd = {stage.name: billing.planned_usd(stage) for stage in stages}
-    labels_usd = math.fsum(usd[stage.name] for stage in stages if stage.kind == "label")
-    devices_usd = math.fsum(usd[stage.name] for stage in stages if stage.kind != "label")
-    return {"usd": usd, "labels_usd": labels_usd, "devices_usd": devices_usd, "total_usd": labels_usd + devices_usd}
+
+    def of(*kinds: str) -> float:
+        return math.fsum(usd[stage.name] for stage in stages if stage.kind in kinds)
+
+    labels_usd, api_usd, total_usd = of("label"), of("llm_label"), of(*STAGE_KINDS)
+    devices_usd = of(*(kind for kind in STAGE_KINDS if kind not in ("label", "llm_label")))
+    return {
+        "usd": usd,
+        "labels_usd": labels_usd,
+        "api_usd": api_usd,
+        "devices_usd": devices_usd,
+        "total_usd": total_usd,
+    }
+
+
+def parts_text(planned: Mapping[str, Any], joint: str) -> str:
+    """The parts of a plan's dollars, as a sentence has them.
+
+    Args:
+      planned: from `plan`.
+      joint: what stands between them, such as `', '`.
+    """
+    parts = [f"{usd_text(planned['labels_usd'])} labels"]
+    parts += [f"{usd_text(planned['api_usd'])} API labels"] if planned["api_usd"] else []
+    return joint.join([*parts, f"{usd_text(planned['devices_usd'])} devices"])

@@ -93,11 +93,12 @@ def _run(args: argparse.Namespace) -> int:
         return 0
 
     check_runnable(scenario)
-    llm_labels.check_endpoint(scenario, study.stages, study.store.is_finished)
     if args.stage:
         from distill_or_annotate.pipeline import single_stage
 
         stage = single_stage.find(study, args.stage)  # before the heavy imports: a wrong name is said at once
+    # On a cluster's node only the stage that asks needs the key.
+    llm_labels.check_endpoint(scenario, [stage] if args.stage else study.stages, study.store.is_finished)
     from distill_or_annotate.pipeline import gates, locks, preparing
 
     preparing.prepare_environment()

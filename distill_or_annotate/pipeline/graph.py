@@ -60,7 +60,7 @@ def svg(study: Study) -> str:
     finished = {stage.name for stage in study.stages if study.store.is_finished(stage.name)}
     summary = (
         f"{len(study.stages)} stages, {len(finished)} finished (filled); {usd_text(plan['total_usd'])} of book "
-        f"{study.billing.book.name}: {usd_text(plan['labels_usd'])} labels, {usd_text(plan['devices_usd'])} devices"
+        f"{study.billing.book.name}: {billing_module.parts_text(plan, ', ')}"
     )
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

@@ -6,20 +6,19 @@ reached before the last label ends the stage with the labels that it bought.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill_or_annotate.pipeline import llm_bills
 from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.programs import LLM_LABELS
 from distill_or_annotate.scenarios import Scenario, Stage
 
 if TYPE_CHECKING:
     from distill_or_annotate.annotators.endpoint import Endpoint
-    from distill_or_annotate.ledger import Charge, Ledger
     from distill_or_annotate.prices import PriceBook
 
 SUMMARY = "llm.json"
@@ -125,6 +124,7 @@ def label(
         folder / LLM_LABELS,
         max_usd=math.fsum(charge.usd for charge in stage.charges),
         settings=Settings(output_tokens=asked["output_tokens"], concurrency=asked["concurrency"]),
+        retry_unbilled=True,  # a study has no flag for it, and what was refused may be mended
         on_progress=lambda progress: on_step(progress.n_labelled + progress.n_set_aside, progress.n_items),
     )
     if not summary.n_labelled:
@@ -138,25 +138,9 @@ def label(
             "stopped_at_cap": summary.stopped_at_cap,
             "model": asked["model"] or scenario.llm,
             "shots": prompter.n_shots,
-            "usd": spent_usd(folder),
+            "usd": llm_bills.spent_usd(folder),
         },
     )
-
-
-def spent_usd(folder: Path) -> float:
-    """Dollars of all requests of a stage so far, those of which nobody knows the bill at their worst.
-
-    Args:
-      folder: the stage's.
-    """
-    from distill_or_annotate.annotators import accounts, labelling
-
-    path = labelling.ledger_path(folder / LLM_LABELS)
-    if not path.exists():
-        return 0.0
-    with accounts.opened(path, None) as account:
-        account.close_lost()
-        return account.balance().most_usd
 
 
 def summary(folder: Path) -> dict[str, Any] | None:
@@ -167,57 +151,6 @@ def summary(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / SUMMARY
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def measured(stage: Stage, folder: Path) -> tuple[Charge, ...]:
-    """What a finished stage owes: the dollars of its requests, in place of the price book's.
-
-    Args:
-      stage: the stage.
-      folder: its folder.
-    """
-    found = summary(folder)
-    return stage.charges if found is None else tuple(_bill(charge, found["usd"]) for charge in stage.charges)
-
-
-def owed(ledger: Ledger, stage: Stage) -> tuple[Charge, ...]:
-    """What an attempt has to reserve: the stage's charges less what earlier attempts at it have spent.
-
-    Args:
-      ledger: the study's.
-      stage: the stage.
-    """
-    paid = _paid_usd(ledger, stage)
-    return tuple(_bill(charge, max(0.0, charge.usd - paid)) for charge in stage.charges)
-
-
-def settle(ledger: Ledger, stage: Stage, folder: Path, finished: bool) -> None:
-    """Write what a stage's requests cost to the study's books, as far as it does not stand there.
-
-    Args:
-      ledger: the study's.
-      stage: the stage.
-      folder: its folder, whose lock the caller holds.
-      finished: whether the stage is done.
-    """
-    usd = max(0.0, spent_usd(folder) - _paid_usd(ledger, stage))
-    for charge in stage.charges[:1]:
-        bill = _bill(charge, usd)
-        if finished:
-            # Under the key of the reserve, which it replaces.
-            ledger.charge(stage.name, [bill])
-        elif usd > 0:
-            part = sum(row["kind"] == "api" and row["stage"] == stage.name for row in ledger.rows())
-            ledger.charge(stage.name, [dataclasses.replace(bill, key=f"{charge.key}:part-{part}")], spent=True)
-
-
-def _paid_usd(ledger: Ledger, stage: Stage) -> float:
-    return math.fsum(row["usd"] for row in ledger.rows() if row["kind"] == "api" and row["stage"] == stage.name)
-
-
-def _bill(charge: Charge, usd: float) -> Charge:
-    # As many labels as the dollars would have bought at the book's price: rows of one unit add up.
-    return dataclasses.replace(charge, quantity=usd / charge.unit_price_usd, source="measured")
 
 
 def _endpoint(scenario: Scenario) -> Endpoint:

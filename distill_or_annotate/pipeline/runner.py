@@ -21,8 +21,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from distill_or_annotate.ledger import Attempt, CapReached, Ledger
-from distill_or_annotate.pipeline import gates, llm_labels, programs, results, work
+from distill_or_annotate.ledger import Attempt, CapReached, Charge, Ledger
+from distill_or_annotate.pipeline import gates, llm_bills, llm_labels, programs, results, work
 from distill_or_annotate.pipeline.billing import Billing
 from distill_or_annotate.pipeline.deadline import TERMINATED_STATUS, Deadline, ReserveReached, Terminated
 from distill_or_annotate.pipeline.locks import FolderBusyError, folder_lock
@@ -58,6 +58,16 @@ class Study:
     def by_name(self) -> dict[str, Stage]:
         """Name -> stage."""
         return {stage.name: stage for stage in self.stages}
+
+    def owed(self, stage: Stage) -> tuple[Charge, ...]:
+        """What a stage that is not done has yet to pay by the book's rates.
+
+        Args:
+          stage: the stage.
+        """
+        if stage.kind == "llm_label":
+            return llm_bills.owed(self.ledger, stage, self.store.folder / stage.name)
+        return self.billing.charges(stage)
 
 
 @dataclass
@@ -131,7 +141,7 @@ def _walk_to(study: Study, stage: Stage, outcome: Outcome, start: Sequence[str],
         return
     try:
         if stage.kind not in start and not study.store.is_finished(stage.name):
-            study.ledger.check(stage.name, study.billing.charges(stage))
+            study.ledger.check(stage.name, study.owed(stage))
             outcome.waiting.append(stage.name)
             return
         run_stage(study, stage, progress)
@@ -203,9 +213,10 @@ def _pay(study: Study, stage: Stage) -> None:
     elif stage.kind == "llm_label":
         folder = study.store.folder / stage.name
         if study.store.is_ours(stage.name):
-            llm_labels.settle(study.ledger, stage, folder, finished=True)
+            llm_bills.settle(study.ledger, stage, folder, finished=True)
         else:
-            study.ledger.charge(stage.name, llm_labels.measured(stage, folder))
+            bill = llm_labels.summary(folder) or {}
+            llm_bills.settle_shared(study.ledger, stage, folder, bill.get("usd"))
     elif study.store.is_ours(stage.name):
         study.ledger.charge(stage.name, study.billing.charges(stage))
     else:
@@ -258,7 +269,7 @@ def _attempt(study: Study, stage: Stage, progress: StudyProgress) -> None:
 
 def _settle_requests(study: Study, stage: Stage, finished: bool) -> None:
     if stage.kind == "llm_label":
-        llm_labels.settle(study.ledger, stage, study.store.folder / stage.name, finished)
+        llm_bills.settle(study.ledger, stage, study.store.folder / stage.name, finished=finished)
 
 
 def _billed_seconds(attempt: Attempt) -> float:
@@ -289,8 +300,9 @@ def _budget_seconds(study: Study, stage: Stage) -> float | None:
 def _opened(study: Study, stage: Stage, budget_seconds: float | None) -> Attempt:
     """Reserve the stage's worst case; wait where running stages may give back what it needs."""
     billing = study.billing
-    charges = llm_labels.owed(study.ledger, stage) if stage.kind == "llm_label" else billing.charges(stage)
-    time_of = {}
+    if stage.kind == "llm_label":
+        llm_bills.open_account(study.store.folder / stage.name)
+    charges, time_of = study.owed(stage), {}
     if billing.is_measured(stage):
         # A millisecond for a budget that is used up: the model is evaluated as it stands.
         reserve = None if budget_seconds is None else max(0.001, budget_seconds)
@@ -312,11 +324,15 @@ def reconcile(study: Study) -> None:
       study: the study.
     """
     store = study.store
-    tried = {row["stage"] for row in study.ledger.rows()}
     for stage in study.stages:
-        if stage.kind == "llm_label" and stage.name in tried:
-            # Another process that holds the folder settles its own requests.
-            with contextlib.suppress(FolderBusyError), folder_lock(store.folder / stage.name):
-                if not store.is_finished(stage.name) or store.is_ours(stage.name):
-                    _settle_requests(study, stage, finished=store.is_finished(stage.name))
+        # Where nothing is reserved for a stage any more, nothing was spent on it in this study's name.
+        reserved_usd = study.ledger.reserved_usd(stage.name) if stage.kind == "llm_label" else None
+        if reserved_usd is None:
+            continue
+        # Another process that holds the folder settles its own requests.
+        with contextlib.suppress(FolderBusyError), folder_lock(store.folder / stage.name):
+            finished = store.is_finished(stage.name)
+            if not finished or store.is_ours(stage.name):
+                folder = store.folder / stage.name
+                llm_bills.settle(study.ledger, stage, folder, finished=finished, most_usd=reserved_usd)
     study.ledger.reconcile(finished=lambda name: store.is_finished(name) and store.is_ours(name))

@@ -39,11 +39,10 @@ def print_plan(study: Study, console: Console) -> None:
         if command:
             console.print("    " + command.command(), markup=False, highlight=False, soft_wrap=True)
     book = study.billing.book.name
-    and_api = " and API labels" if any(charge.kind == "api" for s in study.stages for charge in s.charges) else ""
     lines = [
         f"{len(study.stages)} stages, {n_finished} of them finished. Scenario dollars of book {book}: "
-        f"{usd_text(plan['labels_usd'])} labels + {usd_text(plan['devices_usd'])} devices{and_api} = "
-        f"{usd_text(plan['total_usd'])}; --max-usd {ceil_usd(plan['total_usd']):.2f} covers them."
+        f"{billing_module.parts_text(plan, ' + ')} = {usd_text(plan['total_usd'])}; "
+        f"--max-usd {ceil_usd(plan['total_usd']):.2f} covers them."
     ]
     if study.billing.device is not None:
         count, device = study.billing.n_devices, study.billing.device
@@ -100,7 +99,9 @@ def _unpaid_usd(study: Study, stages: list[Stage], rows: list[dict]) -> float:
     paid_usd = math.fsum(
         row["usd"] for row in rows if row["kind"] == "label" and row["stage"] in {stage.name for stage in stages}
     )
-    owed = [charge for stage in stages for charge in stage.charges]
+    owed = [
+        charge for stage in stages for charge in (study.owed(stage) if stage.kind == "llm_label" else stage.charges)
+    ]
     return labels_usd - paid_usd + charges_usd(rows, owed)
 
 

@@ -1,5 +1,6 @@
 """What a pilot has taken of the budget already, by its ledger."""
 
+import collections
 import dataclasses
 import math
 import pathlib
@@ -60,6 +61,7 @@ def paid_for(folders: Sequence[pathlib.Path], task: str, label_usd: float, is_sa
     labels: set[tuple[int, int]] = set()
     charges: dict[str, float] = {}
     for folder in folders:
+        here: collections.Counter[str] = collections.Counter()
         for row in read_run(folder).ledger:
             if row["status"] != "settled" or row["book"] == LOCAL_BOOK:
                 continue
@@ -71,5 +73,7 @@ def paid_for(folders: Sequence[pathlib.Path], task: str, label_usd: float, is_sa
                         f"${label_usd:g}. Fix: --book {row['book']}, or --label-usd with what the next label costs."
                     )
             elif row["kind"] != "label":
-                charges[row["entry_id"]] = row["usd"]
+                # What a stage spent attempt by attempt stands in parts; another run has the whole in one row.
+                here[row["entry_id"].partition(":part-")[0]] += row["usd"]
+        charges |= {entry_id: max(usd, charges.get(entry_id, 0.0)) for entry_id, usd in here.items()}
     return Paid(len(labels), len(labels) * label_usd, math.fsum(charges.values()))

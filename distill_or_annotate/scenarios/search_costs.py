@@ -8,8 +8,8 @@ from distill_or_annotate.scenarios.scenario import Scenario
 def charges_each_candidate(scenario: Scenario) -> bool:
     """Returns whether each candidate of a search owes its own training, or all of them together what one owes.
 
-    Together they owe it where a student's training is free, as in the paper, and where time is measured: there they
-    share the time that was bought, and the books hold what they took.
+    Together they owe it where a student's training is free, as in the paper. Where time is measured nothing is owed by
+    a rate: the candidates of a distillation share the time that was bought, and those on labels are billed for theirs.
 
     Args:
       scenario: the study.

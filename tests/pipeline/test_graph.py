@@ -37,11 +37,11 @@ def study(tmp_path):
     return _study(tmp_path)
 
 
-def _study(folder, **ledger):
-    book = _SCENARIO.book()
+def _study(folder, scenario=_SCENARIO, **ledger):
+    book = scenario.book()
     books = Ledger(folder / "ledger.jsonl", **ledger)
     store = Store(folder / "stages", books.path)
-    return Study(_SCENARIO, expand_all(_SCENARIO, book), billing_of(_SCENARIO, book), books, store, folder)
+    return Study(scenario, expand_all(scenario, book), billing_of(scenario, book), books, store, folder)
 
 
 def test_every_stage_is_a_box_with_its_dollars_left_of_all_that_need_it(study):
@@ -142,6 +142,17 @@ def test_rules_name_the_command_with_its_cap_from_the_folder_it_was_given_in(stu
     assert "cd '/home/a b'; doa run 'my {study}.gin' --max-usd 5.0 --stage label-" in shell
     local = next(line for line in text.splitlines() if line.startswith("localrules: "))
     assert "label_" in local and "evaluate_" in local and "finetune_" not in local
+
+
+def test_a_language_model_is_asked_from_here_and_its_labels_are_no_devices(tmp_path):
+    asked = dataclasses.replace(_SCENARIO, task="mini_cls", additional_usd=(3,), strategies=("llm_annotate",))
+    study = _study(tmp_path, asked)
+    text = workflow.snakefile(study, ["doa", "run"], Path("/runs/x"), Path("/"))
+    local = next(line for line in text.splitlines() if line.startswith("localrules: "))
+    assert "llm_label_" in local and "llm_annotate_" not in local
+    usd = sum(charge.usd for stage in study.stages for charge in stage.charges)
+    drawn = "".join(ElementTree.fromstring(graph.svg(study)).itertext())
+    assert usd > 0 and f" labels, ${usd:.2f} API labels, $0.00 devices" in drawn
 
 
 def test_without_snakemake_or_its_plugin_the_message_says_what_to_install(study, monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 
 import pytest
 from rich.console import Console
@@ -10,8 +11,8 @@ from rich.console import Console
 from distill_or_annotate.annotators.rehearsal import RehearsalServer
 from distill_or_annotate.annotators.rehearsal_model import RehearsalModel
 from distill_or_annotate.annotators.token_prices import token_prices
-from distill_or_annotate.ledger import Ledger
-from distill_or_annotate.pipeline import llm_labels, programs, results, runner, work
+from distill_or_annotate.ledger import Attempt, Ledger
+from distill_or_annotate.pipeline import llm_bills, llm_labels, programs, results, runner, telling, work
 from distill_or_annotate.pipeline.billing import billing_of
 from distill_or_annotate.pipeline.runner import Study
 from distill_or_annotate.pipeline.store import Store
@@ -142,7 +143,8 @@ def test_what_a_killed_process_had_spent_enters_the_books_before_anything_else_d
 
     with monkeypatch.context() as patched:
         patched.setattr(llm_labels, "label", killed)
-        patched.setattr(llm_labels, "settle", lambda *_, **__: None)  # a killed process settles nothing
+        patched.setattr(llm_bills, "settle", lambda *_, **__: None)  # a killed process settles nothing
+        patched.setattr(Attempt, "settle", lambda *_, **__: {})
         with pytest.raises(work.StageError):
             runner.run(study, Console(file=io.StringIO()))
     assert "api" not in study.ledger.totals().usd["quickstart_scaled"]
@@ -158,6 +160,82 @@ def test_another_study_pays_what_the_labels_cost_when_it_shares_them(tmp_path, s
     assert runner.run(second, Console(file=io.StringIO())).is_whole
     api = [study.ledger.totals().usd["quickstart_scaled"]["api"] for study in (first, second)]
     assert api[0] == pytest.approx(api[1]) == pytest.approx(server.model.invoice_usd())
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Runs a study whose labels are all bought, and whose stage then fails."""
+    whole = llm_labels.label
+
+    def run(study):
+        def broken(*args):
+            whole(*args)
+            raise ValueError("the line went dead")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(llm_labels, "label", broken)
+            with pytest.raises(work.StageError, match="the line went dead"):
+                runner.run(study, Console(file=io.StringIO()))
+
+    return run
+
+
+def _api_usd(study):
+    return study.ledger.totals().usd["quickstart_scaled"]["api"]
+
+
+def test_labels_that_are_bought_again_in_a_new_folder_are_paid_for_again(tmp_path, server, untrained):
+    study = _study(tmp_path / "run")
+    runner.run(study, Console(file=io.StringIO()))
+    shutil.rmtree(study.store.folder / _asked(study).name)
+    assert study.owed(_asked(study))[0].usd == pytest.approx(_asked(study).charges[0].usd), "all of it is reserved"
+    runner.run(study, Console(file=io.StringIO()))
+    assert _api_usd(study) == pytest.approx(server.model.invoice_usd())
+
+
+def test_what_another_run_finished_is_owed_less_what_was_spent_on_it_before(tmp_path, server, untrained, interrupted):
+    first = _study(tmp_path / "first")
+    interrupted(first)
+    shared = Store(first.store.folder, tmp_path / "other")
+    second = dataclasses.replace(_study(tmp_path / "second"), store=shared)
+    assert runner.run(second, Console(file=io.StringIO())).is_whole
+    assert runner.run(first, Console(file=io.StringIO())).is_whole
+    assert _api_usd(first) == pytest.approx(_api_usd(second)) == pytest.approx(server.model.invoice_usd())
+
+
+def test_a_study_with_nothing_reserved_is_not_billed_for_another_s_requests(tmp_path, server, untrained, interrupted):
+    first = _study(tmp_path / "first")
+    shared = Store(first.store.folder, tmp_path / "other")
+    second = dataclasses.replace(_study(tmp_path / "second"), store=shared)
+    interrupted(second)
+    stage = _asked(first)
+    first.ledger.open_attempt(stage.name, charges=first.owed(stage)).settle(wasted=True)
+    runner.reconcile(first)
+    assert "api" not in first.ledger.totals().usd.get("quickstart_scaled", {})
+    assert _api_usd(second) == pytest.approx(server.model.invoice_usd())
+
+
+def test_items_that_were_refused_unbilled_are_asked_for_when_the_stage_goes_on(
+    tmp_path, server, untrained, monkeypatch
+):
+    study = _study(tmp_path / "run")
+    monkeypatch.setattr(server.model, "_faults", {"refused": 1.0})
+    with pytest.raises(work.StageError, match="no label was bought"):
+        runner.run(study, Console(file=io.StringIO()))
+    monkeypatch.setattr(server.model, "_faults", {})
+    assert runner.run(study, Console(file=io.StringIO())).is_whole
+    told = llm_labels.summary(study.store.folder / _asked(study).name)
+    assert told["n_labelled"] == 13 and not told["set_aside"]
+
+
+def test_of_a_stage_that_is_paid_in_part_the_rest_is_what_is_missing(tmp_path, server, untrained, interrupted):
+    study = _study(tmp_path / "run")
+    interrupted(study)
+    stage, paid_usd = _asked(study), server.model.invoice_usd()
+    rest_usd = telling._unpaid_usd(study, [stage], study.ledger.rows())
+    assert rest_usd == pytest.approx(stage.charges[0].usd - paid_usd)
+    capped = Ledger(study.ledger.path, max_usd=study.ledger.totals().scenario_usd + rest_usd + 1e-6)
+    capped.check(stage.name, study.owed(stage))
 
 
 def test_a_reserve_that_is_too_small_ends_with_the_labels_that_it_bought(tmp_path, server, untrained):
@@ -189,5 +267,6 @@ def test_without_a_key_the_study_is_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"labels from rehearsed, and it cannot be asked.*Nothing was spent"):
         llm_labels.check_endpoint(_SCENARIO, stages, lambda name: False)
     llm_labels.check_endpoint(_SCENARIO, stages, lambda name: True)
+    llm_labels.check_endpoint(_SCENARIO, stages[-1:], lambda name: False)  # a job of another stage needs no key
     without = dataclasses.replace(_SCENARIO, strategies=("annotate",))
     llm_labels.check_endpoint(without, expand_all(without, _BOOK), lambda name: False)

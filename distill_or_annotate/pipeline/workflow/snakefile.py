@@ -43,7 +43,7 @@ def snakefile(study: Study, words: Sequence[str], folder: Path, here: Path) -> s
       The Snakefile's text.
     """
     marks = [mark(stage.name) for stage in study.stages]
-    local = ["all", *(_rule(stage.name) for stage in study.stages if stage.kind in ("label", "evaluate"))]
+    local = ["all", *(_rule(stage.name) for stage in study.stages if stage.kind in _LOCAL)]
     paths = {"path": folder / "Snakefile", "folder": folder}
     head = _HEAD.format(**paths, local=", ".join(local), marks=", ".join(map(repr, marks)))
     return head + "".join(

@@ -97,6 +97,20 @@ def test_what_a_killed_process_had_under_way_counts_as_unconfirmed(path):
         assert account.close_lost() == 0
 
 
+def test_a_request_given_up_for_lost_that_ends_after_all_keeps_its_answer_and_its_true_bill(path):
+    with accounts.opened(path, 5.0) as hurried:
+        reserve = _reserve(hurried, 0.25)
+    with accounts.opened(path, 5.0) as account:
+        account.close_lost()
+    # A thread of the process that was interrupted twice gets its reply now.
+    hurried.settle(reserve, Usage(10, 0, 2), PRICES, item="a", outcome="answered", answer="YES")
+    with accounts.opened(path, 5.0) as account:
+        now = account.balance()
+        assert account.answers["a"]["answer"] == "YES" and account.n_lost["a"] == account.n_failures["a"] == 0
+        assert (now.unconfirmed_usd, now.reserved_usd, now.n_requests) == (0, 0, 1)
+        assert now.settled_usd == pytest.approx(PRICES.usd(Usage(10, 0, 2)))
+
+
 def test_reserves_go_on_counting_where_the_last_process_stopped(path):
     for _ in range(3):
         with accounts.opened(path, 5.0) as account:

@@ -121,6 +121,19 @@ def test_a_process_id_used_again_does_not_keep_an_attempt_alive(ledger, monkeypa
     assert not attempts_module.is_alive({**real, "boot": "an earlier one"}, None)
 
 
+def test_a_process_that_was_taken_for_dead_books_the_rest_of_its_time_and_what_falls_due(ledger, monkeypatch):
+    price = load_book("cloud").entry("device_hour/v5e")
+    attempt = ledger.open_attempt("finetune-a", price=price, devices=8, reserve_seconds=9000, charges=[_charge()])
+    with monkeypatch.context() as patched:
+        patched.setattr("distill_or_annotate.ledger.ledger.is_alive", lambda *_: False)
+        assert len(ledger.reconcile()) == 1
+    for _ in range(2):
+        attempt.settle(seconds=7000)
+    assert ledger.device_seconds("finetune-a") == pytest.approx(7000 * 8)
+    assert ledger.totals().usd["cloud"]["device"] == pytest.approx(7000 * 8 * price.usd / 3600)
+    assert ledger.totals().usd["quickstart_scaled"]["device"] == pytest.approx(4.05)
+
+
 def test_another_machine_is_judged_by_its_silence():
     import time
 

@@ -68,5 +68,14 @@ def test_a_label_that_two_runs_paid_for_counts_once(tmp_path):
     assert "50 labels, which are at hand" in paid.notes()[0]
 
 
+def test_what_one_run_paid_in_parts_and_another_in_one_row_counts_once_in_either_order(tmp_path):
+    api = {"kind": "api", "unit": "label"}
+    parts = [_row(entry_id="x:part-0", usd=6.0, **api), _row(entry_id="x", usd=0.5, **api)]
+    one = _run(tmp_path / "one", *parts)
+    other = _run(tmp_path / "other", _row(entry_id="x", usd=6.5, **api), _row(entry_id="y", usd=1.0, **api))
+    for folders in ([one, other], [other, one]):
+        assert paid_for(folders, "t", 1.0).other_usd == 7.5
+
+
 def test_no_pilot_is_nothing_paid():
     assert paid_for([], "t", 1.0).usd == 0 and paid_for([], "t", 1.0).notes() == []

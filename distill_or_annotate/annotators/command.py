@@ -191,20 +191,25 @@ def _out(args: argparse.Namespace) -> pathlib.Path:
 def _simulate(args: argparse.Namespace, form: forms.LabelForm) -> int:
     from distill_or_annotate.annotators import simulated, simulated_file
 
-    rows = list(read_rows(args.pool).rows)[: args.limit]
+    # As a language model would be asked: each distinct item once, and of a repeated one the first truth.
+    all_rows = list(read_rows(args.pool).rows)[: args.limit]
+    rows = list({row["source"]: row for row in reversed(all_rows)}.values())[::-1]
     gold = {row["source"]: row["target"] for row in rows}
     annotators = simulated_file.read_annotators(args.simulate, form, gold)
     found = simulated.simulate(rows, annotators, entities=form.kind == forms.ENTITIES, max_usd=args.max_usd)
     simulated_file.write_labels(_out(args), rows, found)
     compared = agreement(form, rows, {row["source"]: label for row, label in zip(rows, found.labels, strict=False)})
-    data = {"n_labelled": len(found.labels), "n_disputed": found.n_disputed, "usd": found.usd}
+    data = {"n_labelled": len(found.labels), "n_items": len(rows), "n_repeated": len(all_rows) - len(rows)}
+    data |= {"n_disputed": found.n_disputed, "usd": found.usd}
     if args.json:
         data |= {"provenance": found.provenance, "confusion": annotators.confusion.source}
         print(json.dumps(data | {"agreement": dataclasses.asdict(compared)}, indent=2))
     else:
+        repeated = f", {data['n_repeated']:,} repeated rows left out" if data["n_repeated"] else ""
         print(
             f"{len(found.labels):,} of {len(rows):,} items labelled by {annotators.n_annotators} simulated annotators "
-            f"for {usd_text(found.usd)}; {found.n_disputed:,} disputed. Mistakes are {found.provenance} "
+            f"for {usd_text(found.usd)}; {found.n_disputed:,} disputed"
+            f"{repeated}. Mistakes are {found.provenance} "
             f"({annotators.confusion.source})."
         )
         print(compared.sentence())

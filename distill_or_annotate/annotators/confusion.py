@@ -10,6 +10,10 @@ MISSING = -1
 _MOST_ROUNDS, _SMALLEST_CHANGE = 200, 1e-7
 # Added to each count, so that a mistake that was not seen stays possible.
 _SMOOTHING = 0.01
+# Shares that a user wrote down add up to 1 but for this.
+_ROUNDING = 1e-6
+# Of fewer votes on a class nothing is fitted.
+_LEAST_VOTES = 0.5
 
 
 class ConfusionError(ValueError):
@@ -74,13 +78,20 @@ def from_shares(labels: Sequence[str], shares: Mapping[str, Mapping[str, float]]
     """
     index = {label.upper(): i for i, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels)))
+    if not isinstance(shares, Mapping):
+        raise ConfusionError(f"confusion: received {shares!r}; a table by true label is needed.")
     for true, row in shares.items():
+        if not isinstance(row, Mapping):
+            raise ConfusionError(f"confusion: {true} = {row!r}; shares by given label are needed, as in {{NO = 0.1}}.")
         for given, share in row.items():
             for name in (true, given):
                 if name.upper() not in index:
                     raise ConfusionError(f"confusion: {name!r} is not among the labels {', '.join(labels)}.")
             matrix[index[true.upper()], index[given.upper()]] = share
     rest = 1 - matrix.sum(1)
+    for label, left in zip(labels, rest, strict=True):
+        if left < -_ROUNDING:
+            raise ConfusionError(f"confusion: the shares of {label} add up to {1 - left:g}; 1 is the most.")
     matrix[np.diag_indices(len(labels))] += rest
     return Confusion(tuple(labels), matrix, ASSUMED, "written down by the user")
 
@@ -94,22 +105,13 @@ def fitted_to_gold(labels: Sequence[str], gold: np.ndarray, votes: np.ndarray) -
       votes: given classes, [n, k]; -1 where an annotator did not label an item.
 
     Returns:
-      The matrix; `fitted` where most items have two votes or more, else `assumed`: one label an item is one person's
-      word.
+      The matrix; `fitted` where most items have two votes or more and each class has an item, else `assumed`: one label
+      an item is one person's word, and of a class that nobody saw the others' mean accuracy is taken.
     """
-    counts = np.full((len(labels), len(labels)), _SMOOTHING)
-    for column in np.asarray(votes).T:
-        there = column != MISSING
-        np.add.at(counts, (np.asarray(gold)[there], column[there]), 1)
-    of_each = (np.asarray(votes) != MISSING).sum(1)
-    provenance = FITTED if np.median(of_each) >= 2 else ASSUMED
-    matrix = counts / counts.sum(1, keepdims=True)
-    return Confusion(
-        tuple(labels), matrix, provenance, f"{int(of_each.sum())} votes on {len(gold)} items of known label"
-    )
+    return _pooled(labels, np.eye(len(labels))[np.asarray(gold)], votes, "items of known label")
 
 
-def fitted_to_votes(labels: Sequence[str], votes: np.ndarray) -> tuple[list[Confusion], np.ndarray]:
+def fitted_to_votes(labels: Sequence[str], votes: np.ndarray) -> tuple[Confusion, np.ndarray, np.ndarray]:
     """Fits a matrix for each annotator to votes alone, after Dawid and Skene (1979).
 
     Expectation maximisation from the majority's labels: the probability of each class of each item, given the matrices;
@@ -120,7 +122,8 @@ def fitted_to_votes(labels: Sequence[str], votes: np.ndarray) -> tuple[list[Conf
       votes: given classes, [n, k], k at least 2; -1 where an annotator did not label an item.
 
     Returns:
-      A matrix for each annotator, and the probability of each class of each item, [n, C].
+      The matrix of all annotators together, as `fitted_to_gold` has it; a matrix for each annotator, [k, C, C]; and the
+      probability of each class of each item, [n, C].
 
     Raises:
       ConfusionError: no item has two votes.
@@ -130,7 +133,7 @@ def fitted_to_votes(labels: Sequence[str], votes: np.ndarray) -> tuple[list[Conf
     if votes.ndim != 2 or not (there.sum(1) >= 2).any():
         raise ConfusionError("votes: no item has two; a fit needs several labels of one item.")
     n_classes = len(labels)
-    given = np.eye(n_classes + 1)[votes][..., :n_classes]  # a missing vote is a row of zeros: [n, k, C]
+    given = _given(votes, n_classes)
     beliefs = given.sum(1) + 1e-9
     beliefs /= beliefs.sum(1, keepdims=True)
     for _ in range(_MOST_ROUNDS):
@@ -143,5 +146,27 @@ def fitted_to_votes(labels: Sequence[str], votes: np.ndarray) -> tuple[list[Conf
         change, beliefs = float(np.abs(new - beliefs).max()), new
         if change < _SMALLEST_CHANGE:
             break
-    source = f"{int(there.sum())} votes of {votes.shape[1]} annotators on {len(votes)} items (Dawid-Skene)"
-    return [Confusion(tuple(labels), matrix, FITTED, source) for matrix in matrices], beliefs
+    # Counts of all annotators, not the mean of their matrices: one who gave few votes has told little.
+    return _pooled(labels, beliefs, votes, "items, by Dawid and Skene"), matrices, beliefs
+
+
+def _given(votes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Votes as [n, k, C]; a missing one is a row of zeros."""
+    return np.eye(n_classes + 1)[np.asarray(votes)][..., :n_classes]
+
+
+def _pooled(labels: Sequence[str], beliefs: np.ndarray, votes: np.ndarray, of_what: str) -> Confusion:
+    """One matrix for all annotators, from the probability of each class of each item, [n, C]."""
+    counts = np.einsum("nt,nkg->tg", beliefs, _given(votes, len(labels)))
+    seen = counts.sum(1) >= _LEAST_VOTES
+    matrix = counts + _SMOOTHING
+    matrix /= matrix.sum(1, keepdims=True)
+    if seen.any() and not seen.all():
+        matrix[~seen] = assumed(labels, float(np.diag(matrix)[seen].mean())).matrix[~seen]
+    of_each = (np.asarray(votes) != MISSING).sum(1)
+    source = f"{int(of_each.sum())} votes of up to {np.asarray(votes).shape[1]} annotators on {len(beliefs)} {of_what}"
+    if not seen.all():
+        unseen = [label for label, known in zip(labels, seen, strict=True) if not known]
+        source += f"; nobody saw {', '.join(unseen)}"
+    provenance = FITTED if seen.all() and np.median(of_each) >= 2 else ASSUMED
+    return Confusion(tuple(labels), matrix, provenance, source)

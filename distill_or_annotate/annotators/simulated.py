@@ -6,6 +6,7 @@ a smaller one, and a fifth annotator changes nothing of what the first four said
 
 import dataclasses
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -61,10 +62,17 @@ class Annotators:
     seed: int = 0
 
     def __post_init__(self):
-        if self.n_annotators < 1 or self.batch_size < 1:
-            raise SimulationError(f"annotators {self.n_annotators}, batch_size {self.batch_size}: at least 1 each.")
-        if self.usd_per_judgement < 0 or self.adjudicator_usd < 0:
-            raise SimulationError("usd_per_judgement and adjudicator_usd must be at least 0.")
+        for field, least in (("n_annotators", 1), ("batch_size", 1), ("seed", -math.inf)):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                at_least = "" if math.isinf(least) else ", at least 1"
+                raise SimulationError(f"{field}: received {value!r}; it must be a whole number{at_least}.")
+        for field in ("usd_per_judgement", "adjudicator_usd"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise SimulationError(
+                    f"{field}: received {value!r}; it must be a finite number of dollars, at least 0."
+                )
         if self.adjudication not in (MAJORITY, ADJUDICATOR):
             raise SimulationError(f"adjudication: received {self.adjudication!r}; allowed: {MAJORITY}, {ADJUDICATOR}.")
         if not (0 <= self.spans.missed <= 1 and 0 <= self.spans.shifted <= 1):

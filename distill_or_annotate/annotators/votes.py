@@ -29,7 +29,7 @@ def fitted(path: pathlib.Path, form: LabelForm, gold: Mapping[str, str]) -> Conf
       gold: source -> true label, as far as known.
 
     Returns:
-      The matrix, the mean over annotators where each was fitted one.
+      The matrix, one for all annotators.
 
     Raises:
       SimulationError: a line without source and votes, a vote or true label that is none of the task's, or entities
@@ -47,12 +47,10 @@ def fitted(path: pathlib.Path, form: LabelForm, gold: Mapping[str, str]) -> Conf
     index = {label: number for number, label in enumerate(form.labels)}
     given = [[confusion_module.MISSING if vote is None else index[vote] for vote in votes] for _, votes in rows]
     table = _table(given)
-    if len(truth) == len(rows):
+    if all(source in truth for source, _ in rows):
         true = [index[_label(path, form, source, truth[source])] for source, _ in rows]
         return confusion_module.fitted_to_gold(form.labels, np.array(true), table)
-    each, _ = confusion_module.fitted_to_votes(form.labels, table)
-    mean = np.mean([one.matrix for one in each], axis=0)
-    return Confusion(form.labels, mean, confusion_module.FITTED, f"the mean of {each[0].source}")
+    return confusion_module.fitted_to_votes(form.labels, table)[0]
 
 
 def _read(path: pathlib.Path, form: LabelForm) -> list[_Voted]:

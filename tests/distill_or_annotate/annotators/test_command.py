@@ -178,6 +178,22 @@ def test_simulated_annotators_label_in_place_of_a_model(words, tmp_path, rows, c
     assert len(_lines(tmp_path / "gold_simulated.jsonl")) == 20
 
 
+def test_of_a_repeated_source_one_label_is_bought_and_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    gold = [
+        {"source": name, "target": label} for name, label in (("a", "REFUTES"), ("a", "SUPPORTS"), ("b", "REFUTES"))
+    ]
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
+    (tmp_path / "group.toml").write_text("usd_per_judgement = 0.1\naccuracy = 1.0\n")
+    words = ["annotate", "--task", "fever", "--pool", "gold.jsonl", "--simulate", "group.toml", "--json"]
+    assert cli.main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["n_labelled"], told["n_repeated"], told["usd"]) == (2, 1, pytest.approx(0.2))
+    assert told["agreement"]["accuracy"] == 100 and told["agreement"]["n_compared"] == 2
+    assert cli.main([*words, "--max-usd", "0.1"]) == 3
+    assert json.loads(capsys.readouterr().out)["agreement"]["n_compared"] == 1
+
+
 def test_mistakes_are_fitted_to_votes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     gold = [{"source": f"claim {i}", "target": ("SUPPORTS", "REFUTES")[i % 2]} for i in range(200)]
@@ -187,7 +203,7 @@ def test_mistakes_are_fitted_to_votes(tmp_path, monkeypatch, capsys):
     (tmp_path / "group.toml").write_text('usd_per_judgement = 0.1\nvotes = "votes.jsonl"\n')
     assert cli.main(["annotate", "--task", "fever", "--pool", "gold.jsonl", "--simulate", "group.toml", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["provenance"] == "fitted" and "400 votes on 200 items of known label" in told["confusion"]
+    assert told["provenance"] == "fitted" and "400 votes of up to 2 annotators on 200 items" in told["confusion"]
     # REFUTES is missed by every second vote, SUPPORTS by none.
     assert told["agreement"]["accuracy"] == pytest.approx(75, abs=6)
 
@@ -198,7 +214,9 @@ def test_mistakes_are_fitted_to_votes(tmp_path, monkeypatch, capsys):
         ("usd_per_judgement = 0.1\nacuracy = 0.9\n", "did you mean accuracy"),
         ("accuracy = 0.9\n", "usd_per_judgement is missing"),
         ("usd_per_judgement = 0.1\n", "nothing says how they err"),
-        ('usd_per_judgement = "x"\naccuracy = 0.9\n', "wrong form"),
+        ('usd_per_judgement = "x"\naccuracy = 0.9\n', "received 'x'; it must be a finite number of dollars"),
+        ('usd_per_judgement = 0.1\naccuracy = "high"\n', "wrong form"),
+        ("usd_per_judgement = nan\naccuracy = 0.9\n", "finite number of dollars"),
         ("usd = = 1\n", "no TOML"),
     ],
 )

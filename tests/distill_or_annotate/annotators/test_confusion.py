@@ -35,15 +35,41 @@ def test_a_matrix_is_found_from_items_of_known_label(drawn):
 
 def test_matrices_and_labels_are_found_from_votes_alone(drawn):
     gold, votes = drawn
-    each, beliefs = confusion.fitted_to_votes(LABELS, votes)
-    for fitted, matrix in zip(each, TRUE, strict=True):
-        np.testing.assert_allclose(fitted.matrix, matrix, atol=0.06)
+    pooled, each, beliefs = confusion.fitted_to_votes(LABELS, votes)
+    np.testing.assert_allclose(each, TRUE, atol=0.06)
+    np.testing.assert_allclose(pooled.matrix, np.mean(TRUE, axis=0), atol=0.06)
     there = votes != confusion.MISSING
     counts = np.eye(4)[votes][..., :3].sum(1)
     majority_right = np.mean(counts.argmax(1) == gold)
     assert np.mean(beliefs.argmax(1) == gold) > majority_right
     np.testing.assert_allclose(beliefs.sum(1), 1)
-    assert each[0].source.startswith(f"{there.sum()} votes of 3 annotators")
+    assert pooled.source.startswith(f"{there.sum()} votes of up to 3 annotators")
+    assert pooled.provenance == "fitted"
+
+
+def test_an_annotator_of_few_votes_counts_as_little_as_he_said():
+    votes = np.full((200, 4), confusion.MISSING)
+    votes[:, :3] = np.arange(200)[:, None] % 3
+    votes[0] = 0
+    assert confusion.fitted_to_votes(LABELS, votes)[0].accuracy > 0.999
+
+
+def test_votes_of_which_most_items_have_one_are_assumed_by_either_way():
+    votes = np.full((101, 2), confusion.MISSING)
+    votes[:, 0] = np.arange(101) % 3
+    votes[0, 1] = 0
+    assert confusion.fitted_to_votes(LABELS, votes)[0].provenance == "assumed"
+    assert confusion.fitted_to_gold(LABELS, votes[:, 0], votes).provenance == "assumed"
+
+
+def test_of_a_class_that_nobody_saw_the_accuracy_of_the_others_is_assumed_and_said():
+    gold = np.arange(200) % 2
+    for fitted in (
+        confusion.fitted_to_gold(LABELS, gold, np.stack([gold] * 3, axis=1)),
+        confusion.fitted_to_votes(LABELS, np.stack([gold] * 3, axis=1))[0],
+    ):
+        assert fitted.matrix[2, 2] == pytest.approx(1, abs=0.001) and fitted.provenance == "assumed"
+        assert fitted.source.endswith("; nobody saw c")
 
 
 def test_votes_that_tell_nothing_of_each_other_are_refused():
@@ -68,7 +94,11 @@ def test_what_is_not_written_down_is_right():
         (lambda: confusion.assumed(LABELS, 1.1), "0 to 1"),
         (lambda: confusion.assumed(("a",), 0.5), "two labels"),
         (lambda: confusion.from_shares(LABELS, {"a": {"z": 0.1}}), "'z' is not among"),
-        (lambda: confusion.from_shares(LABELS, {"a": {"b": 1.5}}), "each row"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": 1.5}}), "shares of a add up to 1.5; 1 is the most"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"a": 0.9, "b": 0.2}}), "shares of a add up to 1.1"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": -0.1}}), "each row"),
+        (lambda: confusion.from_shares(LABELS, {"a": 0.9}), "a = 0.9; shares by given label"),
+        (lambda: confusion.from_shares(LABELS, 0.9), "received 0.9; a table"),
         (lambda: Confusion(LABELS, np.eye(2), "assumed", ""), "3 labels need"),
         (lambda: Confusion(LABELS, np.eye(3), "guessed", ""), "allowed: assumed, fitted"),
     ],

@@ -131,6 +131,11 @@ def test_provenance_is_assumed_unless_all_of_it_was_fitted():
     ("field", "told"),
     [
         ({"n_annotators": 0}, "at least 1"),
+        ({"n_annotators": 2.5}, "n_annotators: received 2.5; it must be a whole number, at least 1"),
+        ({"n_annotators": True}, "received True"),
+        ({"seed": 0.5}, "seed: received 0.5; it must be a whole number"),
+        ({"usd_per_judgement": float("nan")}, "finite number of dollars"),
+        ({"adjudicator_usd": float("inf")}, "finite number of dollars"),
         ({"usd_per_judgement": -1}, "at least 0"),
         ({"adjudication": "vote"}, "majority, adjudicator"),
         ({"spans": SpanNoise(missed=2)}, "0 to 1"),

@@ -23,10 +23,15 @@ def _share(fitted, true, given):
 
 
 def test_votes_are_read_in_any_case_and_null_is_no_vote(tmp_path):
-    path = _write(tmp_path, *((f"claim {i}", [" supports.", "SUPPORTS", None, "refutes"]) for i in range(20)))
-    fitted = votes.fitted(path, FEVER, {f"claim {i}": "SUPPORTS" for i in range(20)})
-    assert fitted.provenance == "fitted" and fitted.source == "60 votes on 20 items of known label"
-    assert _share(fitted, "SUPPORTS", "REFUTES") == pytest.approx(1 / 3, abs=0.01)
+    rows = [(f"claim {i}", [" supports.", "SUPPORTS", None, "refutes"]) for i in range(20)]
+    rows += [("another", ["REFUTES", "REFUTES"])]
+    gold = {f"claim {i}": "SUPPORTS" for i in range(20)} | {"another": "REFUTES"}
+    for written in (rows, [*rows, rows[0]]):  # a source that stands there twice
+        fitted = votes.fitted(_write(tmp_path, *written), FEVER, gold)
+        n_votes = 62 + 3 * (len(written) - len(rows))
+        told = f"{n_votes} votes of up to 4 annotators on {len(written)} items of known label"
+        assert fitted.provenance == "fitted" and fitted.source == told
+        assert _share(fitted, "SUPPORTS", "REFUTES") == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_one_vote_an_item_is_one_persons_word_and_assumed(tmp_path):

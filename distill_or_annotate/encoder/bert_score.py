@@ -57,7 +57,9 @@ def load(folder: str | Path | None = None, layer: int | None = None) -> BertScor
     if not 1 <= layer <= sizes.num_layers:
         raise EncoderError(f"layer is {layer}; this encoder has 1 to {sizes.num_layers}.")
     params, _ = folders.read_params(path, sizes)
-    return BertScore(f"{folders.name(path)}_L{layer}_idf", sizes, params["encoder"], WordPiece(path), layer)
+    return BertScore(
+        f"{folders.name(path)}_L{layer}_idf", sizes, params["encoder"], WordPiece(path, sizes.n_pieces), layer
+    )
 
 
 class BertScore:

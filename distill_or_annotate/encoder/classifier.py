@@ -194,7 +194,7 @@ def from_folder(
     labels = task_labels(task)
     model_config = classifier_config(sizes, len(labels), vocab_size, head, dropout_rate)
     options = {"loss_normalizing_factor": loss_normalizing_factor}
-    tokenizer = _tokenizer(os.fspath(folder))
+    tokenizer = _tokenizer(os.fspath(folder), sizes.n_pieces)
     return EncoderClassifier(network.Classifier(model_config), labels, tokenizer, vocabulary, optimizer_def, **options)
 
 
@@ -244,5 +244,5 @@ def task_labels(task: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def _tokenizer(folder: str) -> WordPiece:
-    return WordPiece(folder)
+def _tokenizer(folder: str, n_pieces: int) -> WordPiece:
+    return WordPiece(folder, n_pieces)

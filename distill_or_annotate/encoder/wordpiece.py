@@ -22,14 +22,15 @@ class WordPiece:
 
     Args:
       folder: holds `tokenizer.json`, or `vocab.txt` and optionally `tokenizer_config.json`.
+      most_pieces: rows of the embedding that they index; None for a tokenizer without a network.
 
     Raises:
       EncoderError: the folder holds neither file; on first use, the `tokenizers` library is missing, the file can't be
-        read, or a token that BERT needs is not in it.
+        read, a token that BERT needs is not in it, or it has more pieces than the embedding has rows.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | os.PathLike[str], most_pieces: int | None = None):
+        self.folder, self._most_pieces = Path(folder), most_pieces
         self._file = next((path for name in _FILES if (path := self.folder / name).is_file()), None)
         if self._file is None:
             raise EncoderError(
@@ -63,6 +64,11 @@ class WordPiece:
             raise EncoderError(
                 f"{self._file}: {', '.join(missing) or '[PAD], which is not id 0,'} is needed as BERT has it. Fix: "
                 "give the tokenizer of a BERT or DistilBERT model."
+            )
+        if self._most_pieces is not None and found.get_vocab_size() > self._most_pieces:
+            raise EncoderError(
+                f"{self._file} has {found.get_vocab_size():,} pieces, and the weights beside it have embeddings for "
+                f"{self._most_pieces:,}. Fix: give the tokenizer that the weights were trained with."
             )
         return found
 
@@ -101,6 +107,10 @@ class WordPiece:
         found = [encoding.ids for encoding in self._loaded.encode_batch(list(texts))]
         cut = [ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], self.sep_id] for ids in found]
         return [np.asarray(ids, np.int32) for ids in cut]
+
+    def lengths(self, texts: Sequence[str]) -> np.ndarray:
+        """Pieces of `texts`, `[CLS]` and `[SEP]` included, int32 [n]; nothing is cut."""
+        return np.asarray([len(encoding.ids) for encoding in self._loaded.encode_batch(list(texts))], np.int32)
 
     def file_hash(self) -> str:
         """SHA-256 of the tokenizer's file, in hexadecimal."""

@@ -26,6 +26,8 @@ _MINI_SECONDS = {"finetune": 70, "capture": 30, "annotate": 30, "distill": 45, "
 _MINI_SECONDS |= {"llm_annotate": 30, "human_llm_annotate": 30, "general_distill": 60}
 # Tables for tasks of label words alone; the first is the one that is listed.
 _SERVES = {"table10": ("fever", "stanceosaurus")}
+# These need mini models of two sizes, which exist for the embedded text and for WLP's alone.
+_TWO_SIZES, _OF_TWO_SIZES = ("table3", "figure4", "figure5"), ("mini", "wlp")
 # `make bench-mini` runs these over several data seeds.
 _BENCHMARK, _BENCHMARKED = "bench_mini.json", ("quickstart", "quickstart_cls")
 # The packaged encoder and its first two layers: between the medians of real_fever's and real_multipit_id's stages
@@ -171,14 +173,34 @@ def entries(form: str | None = None, task: str | None = None) -> Iterator[Listed
             own = [(name, serves[0]) for name in dict.fromkeys(name for name, _ in pairs)]
         else:
             own = [(name, served) for name, served in pairs if serves is None or served in serves]
+        if path.stem in _TWO_SIZES:
+            own = [(name, served) for name, served in own if name != "mini" or served in _OF_TWO_SIZES]
         for name, served in own:
             yield listed(path.stem, {"FORM": name, "TASK": served})
     if task is None:
         for path in sorted(folder.glob("*.gin")):
             if "scenarios.Scenario" in path.read_text(encoding="utf-8"):
                 entry = listed(path.stem)
-                if form is None or entry.scenario.values("teacher")[0].startswith("mini_") == (form == "mini"):
+                if form is None or entry.scenario.values("teacher")[0].startswith("mini") == (form == "mini"):
                     yield entry
+
+
+def check_served(name: str, form_and_task: tuple[str, str] | None) -> None:
+    """Refuse a form and task of which a table's models do not exist.
+
+    Args:
+      name: the scenario, as `study.read` takes it.
+      form_and_task: its FORM and TASK; None where it has none.
+
+    Raises:
+      ValueError: it needs mini models of two sizes, and the task's text has one.
+    """
+    form, task = form_and_task or ("", "")
+    if Path(name).stem in _TWO_SIZES and form == "mini" and task in FORMS["mini"] and task not in _OF_TWO_SIZES:
+        raise ValueError(
+            f"TASK: received {task!r}; {Path(name).stem} needs mini models of two sizes, which exist for "
+            f"{', '.join(_OF_TWO_SIZES)}. Fix: one of those, or FORM=xxl."
+        )
 
 
 def listed(name: str, macros: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> Listed:
@@ -197,7 +219,9 @@ def listed(name: str, macros: Mapping[str, Any] | None = None, overrides: Sequen
     book = study.prices(scenario)
     digests = {file: gin_files.digest(file) for file in study.gin_files_of(scenario)}
     about = header(gin_files.locate(name).read_text(encoding="utf-8"))
-    form, task = (macros["FORM"], macros["TASK"]) if macros else study.form_and_task(name, pairs) or ("", scenario.task)
+    own = (macros["FORM"], macros["TASK"]) if macros else study.form_and_task(name, pairs)
+    check_served(name, own)
+    form, task = own or ("", scenario.task)
     return Listed(
         name=Path(name).stem,
         form=form,
@@ -253,6 +277,8 @@ def data_of(entry: Listed) -> tuple[list[str], list[str]]:
     for model in (*scenario.values("teacher"), *scenario.values("student")):
         if model.startswith("t5_1_1_"):
             needs[f"checkpoints/{model}"] = gin_files.find_folder(f"checkpoints/{model}") is not None
+    if "general_distill" in scenario.strategies and (folder := gin_files.ENCODER_FOLDERS.get(scenario.compact)):
+        needs[folder] = gin_files.find_folder(folder) is not None
     return list(needs), [name for name, here in needs.items() if not here]
 
 

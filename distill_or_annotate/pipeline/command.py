@@ -140,13 +140,14 @@ def _run(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace) -> tuple[Study, str]:
     """The study that the arguments name, and its scenario as gin text; nothing heavy is imported."""
     from distill_or_annotate.ledger import Ledger
-    from distill_or_annotate.pipeline import gin_files, study
+    from distill_or_annotate.pipeline import catalogue, gin_files, study
     from distill_or_annotate.pipeline.billing import billing_of
     from distill_or_annotate.pipeline.runner import Study
     from distill_or_annotate.pipeline.store import Store, stages_folder
     from distill_or_annotate.scenarios import expand_all
 
     scenario, gin_text = study.read(args.scenario, [*args.set, *(["force=True"] if args.force else [])])
+    catalogue.check_served(args.scenario, study.form_and_task(args.scenario, args.set))
     run_dir = args.run_dir or Path("runs") / scenario.name
     folder = stages_folder(run_dir, args.stages_dir)
     # Named from here on: a scheduler's job does not see this process's environment.
@@ -165,15 +166,17 @@ def _gin_files_of(scenario: Any) -> list[str]:
 
 
 def _manifest(study: Study, digests: dict[str, str], console: Console) -> dict[str, Any]:
-    from distill_or_annotate.pipeline import manifest, results
+    from distill_or_annotate.pipeline import manifest, preparing, results
     from distill_or_annotate.tasks import registry
 
     scenario = study.scenario
     content = manifest.manifest(scenario.as_dict(), shlex.join(["doa", *sys.argv[1:]]), digests)
     truncated = registry.truncations(scenario.reads).summary()
-    console.print(f"training data: {truncated}", highlight=False)
+    by_encoders = preparing.encoder_truncations(scenario)
+    for line in (f"training data: {truncated}", *by_encoders):
+        console.print(line, highlight=False)
     return content | {
-        "truncations": truncated,
+        "truncations": "; ".join([truncated, *by_encoders]),
         "assumptions": scenario.remarks(),
         "price_book": scenario.price_book,
         "stages_dir": str(study.store.folder.absolute()),

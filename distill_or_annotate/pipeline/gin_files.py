@@ -17,6 +17,8 @@ _INCLUDE = re.compile(r"""^include\s+['"]([^'"]+)['"]""", re.MULTILINE)
 # Where bare names of scenarios are looked for.
 _EXPERIMENTS = ("gin/experiments", "gin/experiments/paper")
 _FORMS = "gin/forms"
+# Where gin/models looks for the encoders that do not come with us.
+ENCODER_FOLDERS = {"distilbert": "checkpoints/distilbert-base-uncased", "bert_base": "checkpoints/bert-base-uncased"}
 
 # Folders of the scenario that is being run, see `user_files`.
 _user_folders: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -9,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill_or_annotate.scenarios import Scenario
+from distill_or_annotate.pipeline import gin_files
+from distill_or_annotate.scenarios import Scenario, is_encoder
 
 if TYPE_CHECKING:
     from distill_or_annotate.tasks.spec import TaskSpec
@@ -91,3 +93,39 @@ def data_hashes(spec: TaskSpec) -> dict[str, str]:
     settings = (spec.version, spec.prefix, spec.metric, spec.mode, spec.input_tokens, spec.target_tokens)
     encoder = (similarity.name,) if similarity else ()
     return hashes | {f"{spec.name} settings": content_hash((*settings, *spec.labels, *encoder), 64)}
+
+
+def encoder_truncations(scenario: Scenario) -> list[str]:
+    """What encoders cut off the training data's sources, which their own tokenizers take for other lengths.
+
+    Args:
+      scenario: the study; its task is imported.
+
+    Returns:
+      A sentence for each of its encoders whose folder is where gin/models looks for it.
+    """
+    from distill_or_annotate.encoder import folders, wordpiece
+    from distill_or_annotate.encoder.config import EncoderError
+    from distill_or_annotate.tasks import registry
+
+    compact = (scenario.compact,) if "general_distill" in scenario.strategies else ()
+    encoders: dict[Path, str] = {}
+    for model in (*scenario.values("teacher"), *scenario.values("student"), *compact):
+        if is_encoder(model):
+            # Its stage says what is wrong where it is not here; a run that is done needs none.
+            with contextlib.suppress(EncoderError):
+                if model.startswith("minilm"):
+                    encoders.setdefault(Path(folders.minilm()), model)
+                elif folder := gin_files.find_folder(gin_files.ENCODER_FOLDERS.get(model, "no such encoder")):
+                    encoders.setdefault(folder, model)
+    spec = registry.get(scenario.reads)
+    sources = [spec.prefix + row["source"] for row in registry.rows(scenario.reads, "train")] if encoders else []
+    told = []
+    for folder, model in encoders.items():
+        lengths = wordpiece.WordPiece(folder).lengths(sources)
+        n_cut = int((lengths > spec.input_tokens).sum())
+        share = 100 * n_cut / max(1, len(lengths))
+        told.append(
+            f"in {model}'s own tokens: {n_cut} sources truncated ({share:.1f}%, longest {lengths.max(initial=0)})"
+        )
+    return told

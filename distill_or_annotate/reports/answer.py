@@ -71,7 +71,7 @@ def answer_of(block: Block, compared: Sequence[Comparison], manifest: Mapping[st
     if not changes:
         changes = ["Not known: at the largest budget the two strategies have no two sound scores that differ."]
     return Answer(
-        headline=headline(block),
+        headline=headline(block, [each.budget_usd for each in compared if not each.is_sure]),
         won=tuple(_won(block, compared)),
         next_purchase=tuple(next_purchase(block, manifest)),
         would_change=tuple(changes),

@@ -80,7 +80,9 @@ def with_nested_errors(blocks: Sequence[Block], predictions: Predictions) -> lis
     found = []
     for block in blocks:
         rows = {name: tuple(_with_error(cell, predictions) for cell in row) for name, row in block.rows.items()}
-        found.append(dataclasses.replace(block, rows=rows, teacher=_with_error(block.teacher, predictions)))
+        others = tuple((strategy, usd, _with_error(cell, predictions)) for strategy, usd, cell in block.others)
+        teacher = _with_error(block.teacher, predictions)
+        found.append(dataclasses.replace(block, rows=rows, teacher=teacher, others=others))
     return found
 
 

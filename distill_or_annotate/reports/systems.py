@@ -61,6 +61,6 @@ def _entries(strategy: str, cell: ReportCell, is_best: bool) -> tuple[Entry, ...
     small = ", ".join(text for text in (seeds, "degenerate" if cell.status == "degenerate" else "") if text)
     return (
         Entry(", ".join(seen)),
-        Entry(f"${cell.total_usd:,.2f}"),
+        Entry(f"${cell.total_usd:,.2f}", small="the pool ended" if cell.capped else ""),
         Entry(score, small=small, is_best=is_best),
     )

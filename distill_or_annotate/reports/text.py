@@ -63,7 +63,7 @@ def markdown(blocks: Sequence[Block]) -> str:
     Args:
       blocks: the studies.
     """
-    return "\n".join(_section(block) for block in blocks) if blocks else "No results yet.\n"
+    return "\n".join(_section(block, headline(block)) for block in blocks) if blocks else "No results yet.\n"
 
 
 def notes_of(block: Block) -> list[str]:
@@ -158,8 +158,8 @@ def _terminal(cell: ReportCell, is_best: bool) -> str:
 
 
 def _study(study: StudyReport) -> str:
-    parts = [_section(study.block)]
     answer = study.answer
+    parts = [_section(study.block, answer.headline)]
     named = (
         ("How surely", [each.sentence for each in study.compared]),
         ("What the next $100 should buy", answer.next_purchase),
@@ -179,8 +179,8 @@ def _grid(report: GridReport) -> str:
     return "\n".join(parts)
 
 
-def _section(block: Block) -> str:
-    lines = [f"## {block.title}", "", headline(block), ""]
+def _section(block: Block, answer: str) -> str:
+    lines = [f"## {block.title}", "", answer, ""]
     lines.append(f"| {block.metric_name} | " + " | ".join(f"+${usd:,.2f}" for usd in block.budgets_usd) + " |")
     lines.append("|---|" + "---:|" * len(block.budgets_usd))
     for strategy, row in block.rows.items():

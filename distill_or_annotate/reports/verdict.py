@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from distill_or_annotate.reports.systems import NAMES as SYSTEMS
 from distill_or_annotate.reports.table import Block, ReportCell
 
 _VERBS = {"annotate": "annotating", "distill": "distilling"}
@@ -28,12 +29,39 @@ def verdicts(block: Block) -> list[str]:
     return sentences
 
 
-def headline(block: Block) -> str:
-    """Returns the study's answer in one sentence.
+def headline(block: Block, unsure_usd: Sequence[float] = ()) -> str:
+    """Returns the study's answer: the better buy at each budget, where it is not sure, and what beats both.
+
+    Args:
+      block: the study.
+      unsure_usd: budgets at which the difference is not sure.
+    """
+    won = [usd for column, usd in enumerate(block.budgets_usd) if block.winner(column)]
+    unsure = [usd for usd in won if usd in unsure_usd]
+    said = [_better_buy(block)]
+    if unsure:
+        said.append("No lead is sure." if unsure == won else f"The lead at {_listed(unsure)} is not sure.")
+    return " ".join([*said, *ahead_of_both(block)])
+
+
+def ahead_of_both(block: Block) -> list[str]:
+    """Returns a sentence for each other system whose sound model scores more than annotating and distilling.
 
     Args:
       block: the study.
     """
+    found: dict[str, list[str]] = {}
+    for strategy, usd, cell in block.others:
+        if cell.status != "score" or usd not in block.budgets_usd:
+            continue
+        rivals = [row[block.budgets_usd.index(usd)].value for row in block.rows.values()]
+        rivals = [value for value in rivals if value is not None]
+        if rivals and round(cell.value, 1) > round(max(rivals), 1):
+            found.setdefault(strategy, []).append(f"+${usd:,.2f} ({cell.value:.1f})")
+    return [f"{SYSTEMS.get(name, name)}: more than both at {_joined(budgets)}." for name, budgets in found.items()]
+
+
+def _better_buy(block: Block) -> str:
     winners = [(usd, block.winner(column)) for column, usd in enumerate(block.budgets_usd)]
     won = {name: [usd for usd, winner in winners if winner == name] for name in _VERBS}
     open_usd = [usd for column, (usd, winner) in enumerate(winners) if winner is None and _has_both(block, column)]
@@ -94,7 +122,11 @@ def _has_both(block: Block, column: int) -> bool:
 
 
 def _listed(dollars: list[float]) -> str:
-    *first, last = [f"+${usd:,.2f}" for usd in dollars]
+    return _joined([f"+${usd:,.2f}" for usd in dollars])
+
+
+def _joined(texts: list[str]) -> str:
+    *first, last = texts
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -82,7 +82,7 @@ def load(stored: conversion.Model) -> dict[str, Any]:
             "with the task as it was when the model was trained."
         )
     sizes = classifier.classifier_config(config.read(folder), n_labels, 0, known.head)
-    tokenizer = wordpiece.WordPiece(folder)
+    tokenizer = wordpiece.WordPiece(folder, sizes.n_pieces)
     model = classifier.EncoderClassifier(network.Classifier(sizes), labels, tokenizer, None)
     return {
         "model": model,

@@ -126,6 +126,32 @@ def test_a_wrong_form_or_task_is_refused_in_words(capsys):
     assert "allowed: fever, mini, stanceosaurus, wlp" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["table3", "figure4", "figure5"])
+def test_a_study_of_two_sizes_is_refused_for_text_that_has_mini_models_of_one(name, capsys, tmp_path):
+    words = ["--set", "FORM=mini", "--set", "TASK=fever"]
+    for command in (["run", name, "--dry-run", "--run-dir", str(tmp_path), *words], ["show", name, *words]):
+        assert cli.main(command) == 2
+        assert f"TASK: received 'fever'; {name} needs mini models of two sizes" in capsys.readouterr().err
+    served = {(entry.form, entry.task) for task in ("fever", "mini") for entry in catalogue.entries(None, task)
+              if entry.name == name}  # fmt: skip
+    assert ("xxl", "fever") in served and ("mini", "mini") in served and ("mini", "fever") not in served
+
+
+def test_studies_with_real_text_are_mini_ones():
+    names = {form: {entry.name for entry in catalogue.entries(form)} for form in ("mini", "xxl")}
+    assert {"real_fever", "quickstart"} <= names["mini"] and not {"real_fever", "quickstart"} & names["xxl"]
+
+
+def test_the_folder_of_table_10_s_encoder_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for overrides, name in (
+        ([], "distilbert-base-uncased"),
+        (["compact=bert_base", "general_gin=gin/experiments/paper_bert_base_annotate.gin"], "bert-base-uncased"),
+    ):
+        entry = catalogue.listed("table10", {"FORM": "xxl", "TASK": "fever"}, overrides)
+        assert f"checkpoints/{name}" in catalogue.data_of(entry)[1]
+
+
 @pytest.mark.parametrize("words", [["list", "--json"], ["list"], ["show", "figure5"]])
 def test_both_answer_without_the_heavy_libraries(words):
     code = (

@@ -27,6 +27,18 @@ def test_the_lengths_that_minilms_file_brings_do_not_hold(minilm):
     assert [len(row) for row in ids] == [202, 3]
 
 
+def test_lengths_are_those_of_whole_texts(tiny):
+    assert WordPiece(tiny).lengths(["play " * 300, "", "play now"]).tolist() == [302, 2, 4]
+    assert WordPiece(tiny).lengths([]).shape == (0,)
+
+
+def test_more_pieces_than_the_weights_have_rows_are_refused(tiny):
+    n_pieces = WordPiece(tiny).n_pieces
+    assert WordPiece(tiny, n_pieces).n_pieces == n_pieces
+    with pytest.raises(EncoderError, match=rf"{n_pieces} pieces, and the weights beside it have embeddings for"):
+        WordPiece(tiny, n_pieces - 1).ids("play", 5)
+
+
 def test_a_folder_without_a_tokenizer_or_with_another_ones_is_refused(tmp_path):
     with pytest.raises(EncoderError, match=r"no tokenizer.json or vocab.txt in .*Fix"):
         WordPiece(tmp_path)

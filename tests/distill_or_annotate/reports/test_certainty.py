@@ -1,5 +1,6 @@
 """What a report says of certainty rests on the answers on disk: paired, corrected over the table, honest of seeds."""
 
+import dataclasses
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from distill_or_annotate.reports.certainty import comparisons, with_nested_error
 from distill_or_annotate.reports.classes import class_changes, summary_of
 from distill_or_annotate.reports.predictions import Predictions
 from distill_or_annotate.reports.repricing import compute_break_even, crossing, label_break_even
+from distill_or_annotate.reports.verdict import headline
 
 
 def _compared(folder):
@@ -43,6 +45,23 @@ def test_several_seeds_widen_the_error_and_are_counted(answered_run):
     # Examples alone would give the root of 0.8 * 0.2 / 200, 2.8 points, less what six models average out.
     assert 1.0 < cell.stderr < 4.0
     assert "6 models, 3 data seeds" in found[0].basis
+
+
+def test_another_system_s_error_holds_the_noise_of_the_test_too(answered_run):
+    run = read_run(answered_run(data_seeds=(0, 1, 2)))
+    (block,) = blocks_of(run)
+    alike = dataclasses.replace(block.rows["distill"][2], stderr=0.01)  # as of models that happen to score alike
+    (found,) = with_nested_errors(
+        [dataclasses.replace(block, others=(("self_distill", 6.0, alike),))], Predictions(run)
+    )
+    assert found.others[0][2].stderr == found.rows["distill"][2].stderr > 1
+
+
+def test_the_headline_says_which_leads_are_not_sure(answered_run):
+    (block,), (found,), _ = _compared(answered_run())
+    assert headline(block) == "It depends on the budget: distilling at +$6.00; annotating at +$12.00."
+    assert answer_of(block, found, {}).headline == f"{headline(block)} The lead at +$12.00 is not sure."
+    assert headline(block, [6.0, 12.0]).endswith(" No lead is sure.")
 
 
 def test_examples_of_a_claim_are_drawn_together(answered_run):

@@ -9,7 +9,9 @@ from distill_or_annotate.reports.figure_data import run_figures
 from distill_or_annotate.reports.figure_drawing import png_of
 from distill_or_annotate.reports.inputs import ReportError, read_run
 from distill_or_annotate.reports.pareto import LIGHT
+from distill_or_annotate.reports.systems import systems_grid
 from distill_or_annotate.reports.text import print_run, report_markdown
+from distill_or_annotate.reports.verdict import ahead_of_both
 
 
 @pytest.fixture
@@ -60,9 +62,25 @@ def test_a_terminal_shows_that_table_too(with_others, run_folder, capsys):
     assert "All systems" not in capsys.readouterr().out
 
 
-def test_the_answer_of_the_two_strategies_is_what_it_was_without_them(with_others, run_folder):
+def test_the_answer_of_the_two_strategies_stands_and_a_system_that_beats_both_is_named(with_others, run_folder):
     with_them, without = (assembled(read_run(folder)).studies[0] for folder in (with_others, run_folder))
-    assert with_them.answer == without.answer and with_them.block.rows == without.block.rows
+    assert with_them.block.rows == without.block.rows and with_them.answer.won == without.answer.won
+    more = with_them.answer.headline.removeprefix(without.answer.headline)
+    assert more == " Language model's labels: more than both at +$3.00 (99.1)."
+    assert more in report_markdown([assembled(read_run(with_others))], {})
+
+
+def test_a_system_that_is_degenerate_beats_nobody(with_others):
+    block = assembled(read_run(with_others)).studies[0].block
+    others = tuple((name, usd, dataclasses.replace(cell, status="degenerate")) for name, usd, cell in block.others)
+    assert ahead_of_both(block) and ahead_of_both(dataclasses.replace(block, others=others)) == []
+
+
+def test_where_the_pool_ended_the_dollars_say_so(with_others):
+    block = assembled(read_run(with_others)).studies[0].block
+    others = tuple((name, usd, dataclasses.replace(cell, capped=True)) for name, usd, cell in block.others)
+    rows = dict(systems_grid([dataclasses.replace(block, others=others)]).rows)
+    assert rows["Self-distill"][1].small == "the pool ended" and rows["Teacher"][1].small == ""
 
 
 def test_figure_6_and_7_draw_them_beside_the_two(with_others):

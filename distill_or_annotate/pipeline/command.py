@@ -98,7 +98,8 @@ def _run(args: argparse.Namespace) -> int:
 
         stage = single_stage.find(study, args.stage)  # before the heavy imports: a wrong name is said at once
     # On a cluster's node only the stage that asks needs the key.
-    llm_labels.check_endpoint(scenario, [stage] if args.stage else study.stages, study.store.is_finished)
+    to_run = [stage] if args.stage else study.stages
+    llm_labels.check_endpoint(scenario, to_run, study.store.is_finished)
     from distill_or_annotate.pipeline import gates, locks, preparing
 
     preparing.prepare_environment()
@@ -113,6 +114,7 @@ def _run(args: argparse.Namespace) -> int:
     spec = study_module.import_task(scenario)
     try:
         gates.check_encoders(scenario, spec.labels, spec.metric)
+        gates.check_programs([each for each in to_run if not study.store.is_finished(each.name)], study.store.folder)
         hashes = preparing.data_hashes(spec)
         dev_is_test = gates.check_dev(scenario, hashes)
     except gates.GateError as error:

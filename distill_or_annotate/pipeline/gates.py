@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill_or_annotate.pipeline import evaluation, programs, results
+from distill_or_annotate.pipeline import evaluation, gin_files, programs, results
 from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.program import Program
 from distill_or_annotate.scenarios import Scenario, Stage
@@ -100,7 +100,7 @@ def check_encoders(scenario: Scenario, labels: Sequence[str], metric: str) -> No
       metric: the task's metric.
 
     Raises:
-      GateError: it has an encoder and no label words.
+      GateError: it has an encoder and no label words, or the encoder's folder is not here.
     """
     if "general_distill" in scenario.strategies and (not labels or metric == "entity_f1"):
         others = tuple(name for name in scenario.strategies if name != "general_distill")
@@ -108,6 +108,42 @@ def check_encoders(scenario: Scenario, labels: Sequence[str], metric: str) -> No
             f"general_distill trains an encoder that chooses a label word, and task {scenario.task!r} ({metric}) has "
             f'none. Fix: a task such as fever, or --set "strategies={others!r}".'
         )
+    folder = gin_files.ENCODER_FOLDERS.get(scenario.compact)
+    named = "ENCODER" in scenario.macros.get("general_distill", {})
+    if "general_distill" in scenario.strategies and folder and not named and not gin_files.find_folder(folder):
+        raise GateError(
+            f"general_distill trains {scenario.compact} from {folder}, and no such folder is here. Fix: save the model "
+            "and its tokenizer there (docs/encoders.md), or name another with the macro ENCODER of "
+            "Scenario.macros['general_distill']."
+        )
+
+
+def check_programs(stages: Sequence[Stage], stages_dir: Path) -> None:
+    """Refuse a study one of whose stages has no configuration that can be read, before anything is bought.
+
+    Of stages that differ in numbers alone the first stands for all.
+
+    Args:
+      stages: those that have yet to run.
+      stages_dir: their folders.
+
+    Raises:
+      GateError: a gin file is missing, or binds what is not there.
+    """
+    seen = set()
+    for stage in stages:
+        program = programs.program(stage, stages_dir)
+        kind = program and (program.module, program.gin_files, tuple(program.macros), repr(stage.macros))
+        if program is None or kind in seen:
+            continue
+        seen.add(kind)
+        try:
+            program.check()
+        except Exception as error:  # gin raises what the files' imports and functions raise
+            raise GateError(
+                f"stage {stage.name} ({', '.join(program.gin_files)}) cannot be configured, and nothing was run: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def check_teacher(capture: Stage, scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> None:

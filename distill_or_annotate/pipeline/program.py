@@ -79,16 +79,33 @@ class Program:
           Its value; of a reference to something configurable, what that makes.
         """
         import gin
+
+        with self._parsed():
+            # A reference is evaluated by copying it: that is how gin itself hands values over.
+            return copy.deepcopy(gin.query_parameter(f"%{name}"))
+
+    def check(self) -> None:
+        """Parse the configuration; nothing is run.
+
+        Raises:
+          Exception: whatever gin raises of it.
+        """
+        with self._parsed():
+            pass
+
+    @contextmanager
+    def _parsed(self) -> Iterator[None]:
+        """The configuration in force while the block runs, and none after it."""
+        import gin
         from t5x import gin_utils
 
         gin.clear_config()
         module, _ = _entry_point(self.module)
         # What parsing has to say stands in the log of the stage itself, once it runs.
         with _logging_to(Path(os.devnull)), _standing_in_for_main(module):
-            gin_utils.parse_gin_flags(search_paths(), list(self.gin_files), self.bindings())
             try:
-                # A reference is evaluated by copying it: that is how gin itself hands values over.
-                return copy.deepcopy(gin.query_parameter(f"%{name}"))
+                gin_utils.parse_gin_flags(search_paths(), list(self.gin_files), self.bindings())
+                yield
             finally:
                 gin.clear_config()
 

@@ -126,3 +126,25 @@ def test_the_shipped_models_share_a_vocabulary(tmp_path):
 def test_force_must_be_true_or_false():
     with pytest.raises(ValueError, match=r"Scenario\.force: received 'yes'; it must be True or False"):
         dataclasses.replace(_SCENARIO, force="yes")
+
+
+def test_a_stage_that_cannot_be_configured_is_refused_before_anything_runs(tmp_path):
+    stages = expand(_SCENARIO)
+    gates.check_programs(stages, tmp_path)
+    wrong = dataclasses.replace(_SCENARIO, macros={"distill": {"mini_pupil/network.T6Config.emb_dim": 8}})
+    with pytest.raises(gates.GateError, match=r"^stage distill-\w+ \(gin/.*nothing was run: .*T6Config"):
+        gates.check_programs(expand(wrong), tmp_path)
+    absent = [dataclasses.replace(stage, gin_file="gin/absent.gin") for stage in stages if stage.kind == "annotate"]
+    with pytest.raises(gates.GateError, match=r"absent\.gin"):
+        gates.check_programs(absent, tmp_path)
+
+
+def test_the_folder_of_a_compact_encoder_is_asked_for_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    compact = dataclasses.replace(_SCENARIO, strategies=("general_distill",), compact="distilbert", general_gin="x.gin")
+    with pytest.raises(gates.GateError, match="distilbert from checkpoints/distilbert-base-uncased, and no such"):
+        gates.check_encoders(compact, ("YES", "NO"), "accuracy")
+    named = dataclasses.replace(compact, macros={"general_distill": {"ENCODER": "elsewhere"}})
+    gates.check_encoders(named, ("YES", "NO"), "accuracy")
+    (tmp_path / "checkpoints" / "distilbert-base-uncased").mkdir(parents=True)
+    gates.check_encoders(compact, ("YES", "NO"), "accuracy")

@@ -15,8 +15,9 @@ Each row is a study of `doa run` with one setting changed, beside the same study
 
 Every row can be run alone and goes on where it stopped: stages are shared in one folder (--stages-dir may be that of a
 study that ran before). JSON on standard output, and a Markdown table with --markdown. `--study real` is MultiPIT-Id on
-released data with MiniLM as the teacher and mini_student (DOA_DATA_DIR, make pretrain-released); `--study wlp` Wet Lab
-Protocols with mini models (DOA_DATA_DIR, make pretrain-wlp).
+released data with MiniLM as the teacher and mini_student (DOA_DATA_DIR, make pretrain-released); `--study stances`
+is Stanceosaurus likewise (`--rows metrics`: micro in place of macro F1, of the models of `doa run real_stanceosaurus`);
+`--study wlp` Wet Lab Protocols with mini models (DOA_DATA_DIR, make pretrain-wlp).
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {
             "student_gin": {},
         }
     },
+    "stances": {"real_stanceosaurus": {"n_labels": 500, "student": "mini_student", "student_gin": {}}},
     "wlp": {"wlp_mini_models": {}},
     "smoke": {"smoke": {}},
 }

@@ -289,12 +289,13 @@ class Account:
             reserve, _, part = row["entry_id"].partition(":")
             if part == "end":
                 if self._open.pop(reserve, None) is None:
-                    given_up = self._given_up.pop(reserve, None)
-                    if given_up is None or status != "settled":
-                        # Closed before, by a row that is on disk though writing it failed.
+                    # Closed before: by a row that is on disk though writing it failed, or given up for lost while it
+                    # was under way, and it ended after all.
+                    if row.get("outcome") == "answered":
+                        self._answer(row)
+                    if status != "settled" or reserve not in self._given_up:
                         return
-                    # Given up for lost while it was under way, and it ended after all.
-                    now = self._taken_back(given_up)
+                    now = self._taken_back(self._given_up.pop(reserve))
                 elif status == "unconfirmed":
                     self._given_up[reserve] = row
             else:
@@ -307,7 +308,7 @@ class Account:
                 **{name: getattr(now, name) + row.get(name, 0) for name in tokens},
             )
             if row.get("outcome") == "answered":
-                self.answers[row["item"]] = dict(row)
+                self._answer(row)
             elif "item" in row:
                 self.n_failures[row["item"]] += 1
                 self.n_truncated[row["item"]] += row.get("outcome") == "truncated"
@@ -323,12 +324,18 @@ class Account:
             del self.n_failures[row["item"]], self.n_lost[row["item"]]
         self._balance = dataclasses.replace(now, reserved_usd=sum(self._open.values()))
 
+    def _answer(self, row: Mapping[str, Any]) -> None:
+        self.answers[row["item"]] = dict(row)
+        self.set_aside_rows.pop(row["item"], None)
+
     def _taken_back(self, row: Mapping[str, Any]) -> Balance:
         """The balance without an unconfirmed row, whose item has one failure less."""
         now, n_items = self._balance, int("item" in row)
         if n_items:
-            self.n_failures[row["item"]] -= 1
-            self.n_lost[row["item"]] -= row.get("outcome") in (GONE, BROKEN)
+            # Counters that were set to nothing meanwhile stay there.
+            was_lost = row.get("outcome") in (GONE, BROKEN)
+            self.n_failures[row["item"]] = max(0, self.n_failures[row["item"]] - 1)
+            self.n_lost[row["item"]] = max(0, self.n_lost[row["item"]] - was_lost)
         unconfirmed_usd = max(0.0, now.unconfirmed_usd - row["usd"])
         return dataclasses.replace(now, unconfirmed_usd=unconfirmed_usd, n_requests=now.n_requests - n_items)
 

@@ -193,8 +193,10 @@ def _simulate(args: argparse.Namespace, form: forms.LabelForm) -> int:
 
     # As a language model would be asked: each distinct item once, and of a repeated one the first truth.
     all_rows = list(read_rows(args.pool).rows)[: args.limit]
-    rows = list({row["source"]: row for row in reversed(all_rows)}.values())[::-1]
-    gold = {row["source"]: row["target"] for row in rows}
+    distinct: dict[str, Row] = {}
+    for row in all_rows:
+        distinct.setdefault(row["source"], row)
+    rows, gold = list(distinct.values()), {source: row["target"] for source, row in distinct.items()}
     annotators = simulated_file.read_annotators(args.simulate, form, gold)
     found = simulated.simulate(rows, annotators, entities=form.kind == forms.ENTITIES, max_usd=args.max_usd)
     simulated_file.write_labels(_out(args), rows, found)

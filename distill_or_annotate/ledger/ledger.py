@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from distill_or_annotate.ledger import cap
 from distill_or_annotate.ledger.attempts import Attempt, is_alive, process_identity, read_heartbeat
@@ -230,12 +230,13 @@ class Ledger:
         rows = [row for row in self.rows() if row["stage"] == stage and row["unit"] == "device-second"]
         return math.fsum(row["quantity"] for row in rows if row["status"] == "settled")
 
-    def reconcile(self, finished: Callable[[str], bool] = lambda stage: False) -> list[Row]:
+    def reconcile(self, finished: Callable[[str], bool] = lambda stage: False, keep: Collection[str] = ()) -> list[Row]:
         """Settles the attempts whose process is gone, with the time their last heartbeat saw.
 
         Args:
           finished: stage name -> whether its work is complete on disk; then the time was not wasted and the stage's
             charges fall due. A kill between the end of the work and its settlement ends here.
+          keep: stages whose attempts stay open, since nobody can say now what they cost.
 
         Returns:
           The rows written.
@@ -243,6 +244,8 @@ class Ledger:
         written: list[Row] = []
         with self._journal.transaction() as book:
             for reserve in _open_reserves(book.rows):
+                if reserve["stage"] in keep:
+                    continue
                 path = self.attempts_dir / f"{reserve['attempt']}.json"
                 heartbeat = read_heartbeat(path)
                 if is_alive(reserve["process"], heartbeat["time"] if heartbeat else None):

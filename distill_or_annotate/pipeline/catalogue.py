@@ -196,7 +196,9 @@ def check_served(name: str, form_and_task: tuple[str, str] | None) -> None:
       ValueError: it needs mini models of two sizes, and the task's text has one.
     """
     form, task = form_and_task or ("", "")
-    if Path(name).stem in _TWO_SIZES and form == "mini" and task in FORMS["mini"] and task not in _OF_TWO_SIZES:
+    is_ours = gin_files.locate(name).resolve().is_relative_to(gin_files.home().resolve() / "gin")
+    has_one = form == "mini" and task in FORMS["mini"] and task not in _OF_TWO_SIZES
+    if is_ours and Path(name).stem in _TWO_SIZES and has_one:
         raise ValueError(
             f"TASK: received {task!r}; {Path(name).stem} needs mini models of two sizes, which exist for "
             f"{', '.join(_OF_TWO_SIZES)}. Fix: one of those, or FORM=xxl."
@@ -278,7 +280,7 @@ def data_of(entry: Listed) -> tuple[list[str], list[str]]:
         if model.startswith("t5_1_1_"):
             needs[f"checkpoints/{model}"] = gin_files.find_folder(f"checkpoints/{model}") is not None
     if "general_distill" in scenario.strategies and (folder := gin_files.ENCODER_FOLDERS.get(scenario.compact)):
-        needs[folder] = gin_files.find_folder(folder) is not None
+        needs[folder] = Path(folder).is_dir()
     return list(needs), [name for name, here in needs.items() if not here]
 
 

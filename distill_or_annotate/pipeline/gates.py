@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill_or_annotate.pipeline import evaluation, gin_files, programs, results
+from distill_or_annotate.pipeline import evaluation, programs, results
 from distill_or_annotate.pipeline.manifest import write_json
 from distill_or_annotate.pipeline.program import Program
 from distill_or_annotate.scenarios import Scenario, Stage
@@ -100,21 +100,13 @@ def check_encoders(scenario: Scenario, labels: Sequence[str], metric: str) -> No
       metric: the task's metric.
 
     Raises:
-      GateError: it has an encoder and no label words, or the encoder's folder is not here.
+      GateError: it has an encoder and no label words.
     """
     if "general_distill" in scenario.strategies and (not labels or metric == "entity_f1"):
         others = tuple(name for name in scenario.strategies if name != "general_distill")
         raise GateError(
             f"general_distill trains an encoder that chooses a label word, and task {scenario.task!r} ({metric}) has "
             f'none. Fix: a task such as fever, or --set "strategies={others!r}".'
-        )
-    folder = gin_files.ENCODER_FOLDERS.get(scenario.compact)
-    named = "ENCODER" in scenario.macros.get("general_distill", {})
-    if "general_distill" in scenario.strategies and folder and not named and not gin_files.find_folder(folder):
-        raise GateError(
-            f"general_distill trains {scenario.compact} from {folder}, and no such folder is here. Fix: save the model "
-            "and its tokenizer there (docs/encoders.md), or name another with the macro ENCODER of "
-            "Scenario.macros['general_distill']."
         )
 
 
@@ -128,7 +120,7 @@ def check_programs(stages: Sequence[Stage], stages_dir: Path) -> None:
       stages_dir: their folders.
 
     Raises:
-      GateError: a gin file is missing, or binds what is not there.
+      GateError: a gin file is missing, or binds what is not there, or an encoder's folder is not here.
     """
     seen = set()
     for stage in stages:
@@ -138,12 +130,18 @@ def check_programs(stages: Sequence[Stage], stages_dir: Path) -> None:
             continue
         seen.add(kind)
         try:
-            program.check()
+            folder = program.macro("ENCODER", None)
         except Exception as error:  # gin raises what the files' imports and functions raise
             raise GateError(
                 f"stage {stage.name} ({', '.join(program.gin_files)}) cannot be configured, and nothing was run: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        if folder and not Path(folder).is_dir():
+            raise GateError(
+                f"stage {stage.name} trains {stage.model} from {folder}, and no such folder is here. Nothing was run. "
+                f"Fix: save the model and its tokenizer there (docs/encoders.md), or name another, as in "
+                f"--set \"macros={{'{stage.kind}': {{'ENCODER': 'FOLDER'}}}}\"."
+            )
 
 
 def check_teacher(capture: Stage, scenario: Scenario, stages: Sequence[Stage], stages_dir: Path, folder: Path) -> None:

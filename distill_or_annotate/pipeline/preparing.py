@@ -108,7 +108,8 @@ def encoder_truncations(scenario: Scenario) -> list[str]:
     from distill_or_annotate.encoder.config import EncoderError
     from distill_or_annotate.tasks import registry
 
-    compact = (scenario.compact,) if "general_distill" in scenario.strategies else ()
+    bound = {**scenario.macros.get("general_distill", {}), **scenario.search.get("general_distill", {})}
+    compact = (scenario.compact,) if "general_distill" in scenario.strategies and "ENCODER" not in bound else ()
     encoders: dict[Path, str] = {}
     for model in (*scenario.values("teacher"), *scenario.values("student"), *compact):
         if is_encoder(model):
@@ -116,16 +117,17 @@ def encoder_truncations(scenario: Scenario) -> list[str]:
             with contextlib.suppress(EncoderError):
                 if model.startswith("minilm"):
                     encoders.setdefault(Path(folders.minilm()), model)
-                elif folder := gin_files.find_folder(gin_files.ENCODER_FOLDERS.get(model, "no such encoder")):
+                elif (folder := Path(gin_files.ENCODER_FOLDERS.get(model, "no such encoder"))).is_dir():
                     encoders.setdefault(folder, model)
     spec = registry.get(scenario.reads)
     sources = [spec.prefix + row["source"] for row in registry.rows(scenario.reads, "train")] if encoders else []
     told = []
     for folder, model in encoders.items():
-        lengths = wordpiece.WordPiece(folder).lengths(sources)
-        n_cut = int((lengths > spec.input_tokens).sum())
-        share = 100 * n_cut / max(1, len(lengths))
-        told.append(
-            f"in {model}'s own tokens: {n_cut} sources truncated ({share:.1f}%, longest {lengths.max(initial=0)})"
-        )
+        with contextlib.suppress(EncoderError):
+            lengths = wordpiece.WordPiece(folder).lengths(sources)
+            n_cut = int((lengths > spec.input_tokens).sum())
+            share = 100 * n_cut / max(1, len(lengths))
+            told.append(
+                f"in {model}'s own tokens: {n_cut} sources truncated ({share:.1f}%, longest {lengths.max(initial=0)})"
+            )
     return told

@@ -69,11 +69,12 @@ class Program:
         wanted = packaged if found else [*search_paths()[1:-1], *packaged]
         return [folder for folder in wanted if folder != str(Path.cwd())]
 
-    def macro(self, name: str) -> Any:
+    def macro(self, name: str, *default: Any) -> Any:
         """What a macro of the configuration stands for, made anew; nothing is run.
 
         Args:
           name: the macro, such as `MODEL`.
+          *default: what to give where it is not bound; left out, that is an error.
 
         Returns:
           Its value; of a reference to something configurable, what that makes.
@@ -81,17 +82,14 @@ class Program:
         import gin
 
         with self._parsed():
+            try:
+                found = gin.query_parameter(f"%{name}")
+            except ValueError:
+                if default:
+                    return default[0]
+                raise
             # A reference is evaluated by copying it: that is how gin itself hands values over.
-            return copy.deepcopy(gin.query_parameter(f"%{name}"))
-
-    def check(self) -> None:
-        """Parse the configuration; nothing is run.
-
-        Raises:
-          Exception: whatever gin raises of it.
-        """
-        with self._parsed():
-            pass
+            return copy.deepcopy(found)
 
     @contextmanager
     def _parsed(self) -> Iterator[None]:

@@ -10,7 +10,6 @@ Why the steps stand in this order:
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 import time
@@ -323,16 +322,18 @@ def reconcile(study: Study) -> None:
     Args:
       study: the study.
     """
-    store = study.store
+    store, busy = study.store, []
     for stage in study.stages:
         # Where nothing is reserved for a stage any more, nothing was spent on it in this study's name.
         reserved_usd = study.ledger.reserved_usd(stage.name) if stage.kind == "llm_label" else None
         if reserved_usd is None:
             continue
-        # Another process that holds the folder settles its own requests.
-        with contextlib.suppress(FolderBusyError), folder_lock(store.folder / stage.name):
-            finished = store.is_finished(stage.name)
-            if not finished or store.is_ours(stage.name):
-                folder = store.folder / stage.name
-                llm_bills.settle(study.ledger, stage, folder, finished=finished, most_usd=reserved_usd)
-    study.ledger.reconcile(finished=lambda name: store.is_finished(name) and store.is_ours(name))
+        try:
+            with folder_lock(store.folder / stage.name):
+                finished = store.is_finished(stage.name)
+                if not finished or store.is_ours(stage.name):
+                    folder = store.folder / stage.name
+                    llm_bills.settle(study.ledger, stage, folder, finished=finished, most_usd=reserved_usd)
+        except FolderBusyError:
+            busy.append(stage.name)  # whoever holds the folder is at its books, and what they say is not known yet
+    study.ledger.reconcile(finished=lambda name: store.is_finished(name) and store.is_ours(name), keep=busy)

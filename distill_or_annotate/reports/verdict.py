@@ -41,24 +41,27 @@ def headline(block: Block, unsure_usd: Sequence[float] = ()) -> str:
     said = [_better_buy(block)]
     if unsure:
         said.append("No lead is sure." if unsure == won else f"The lead at {_listed(unsure)} is not sure.")
-    return " ".join([*said, *ahead_of_both(block)])
+    return " ".join([*said, *ahead_of_the_two(block)])
 
 
-def ahead_of_both(block: Block) -> list[str]:
-    """Returns a sentence for each other system whose sound model scores more than annotating and distilling.
+def ahead_of_the_two(block: Block) -> list[str]:
+    """Returns a sentence for each other system whose sound model scores more than what annotating and distilling have.
 
     Args:
       block: the study.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for strategy, usd, cell in block.others:
         if cell.status != "score" or usd not in block.budgets_usd:
             continue
-        rivals = [row[block.budgets_usd.index(usd)].value for row in block.rows.values()]
-        rivals = [value for value in rivals if value is not None]
-        if rivals and round(cell.value, 1) > round(max(rivals), 1):
-            found.setdefault(strategy, []).append(f"+${usd:,.2f} ({cell.value:.1f})")
-    return [f"{SYSTEMS.get(name, name)}: more than both at {_joined(budgets)}." for name, budgets in found.items()]
+        column = block.budgets_usd.index(usd)
+        rivals = {name: row[column].value for name, row in block.rows.items() if row[column].value is not None}
+        if rivals and round(cell.value, 1) > round(max(rivals.values()), 1):
+            whom = "both" if len(rivals) == 2 else _VERBS[next(iter(rivals))]
+            found.setdefault((strategy, whom), []).append(f"+${usd:,.2f} ({cell.value:.1f})")
+    return [
+        f"{SYSTEMS.get(name, name)}: more than {whom} at {_joined(budgets)}." for (name, whom), budgets in found.items()
+    ]
 
 
 def _better_buy(block: Block) -> str:

@@ -141,10 +141,19 @@ def test_a_stage_that_cannot_be_configured_is_refused_before_anything_runs(tmp_p
 
 def test_the_folder_of_a_compact_encoder_is_asked_for_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    compact = dataclasses.replace(_SCENARIO, strategies=("general_distill",), compact="distilbert", general_gin="x.gin")
+    compact = dataclasses.replace(
+        _SCENARIO,
+        strategies=("general_distill",),
+        compact="distilbert",
+        task="mini_cls",
+        task_gin="gin/tasks/fever.gin",
+        general_gin="gin/experiments/paper_distilbert_annotate.gin",
+    )
     with pytest.raises(gates.GateError, match="distilbert from checkpoints/distilbert-base-uncased, and no such"):
-        gates.check_encoders(compact, ("YES", "NO"), "accuracy")
+        gates.check_programs(expand(compact), tmp_path)
+    gates.check_programs([stage for stage in expand(compact) if stage.kind == "label"], tmp_path)
+    (tmp_path / "elsewhere").mkdir()
     named = dataclasses.replace(compact, macros={"general_distill": {"ENCODER": "elsewhere"}})
-    gates.check_encoders(named, ("YES", "NO"), "accuracy")
+    gates.check_programs(expand(named), tmp_path)
     (tmp_path / "checkpoints" / "distilbert-base-uncased").mkdir(parents=True)
-    gates.check_encoders(compact, ("YES", "NO"), "accuracy")
+    gates.check_programs(expand(compact), tmp_path)

@@ -137,6 +137,11 @@ def test_a_study_of_two_sizes_is_refused_for_text_that_has_mini_models_of_one(na
     assert ("xxl", "fever") in served and ("mini", "mini") in served and ("mini", "fever") not in served
 
 
+def test_a_study_of_one_s_own_may_have_that_name(tmp_path, monkeypatch):
+    (tmp_path / "table3.gin").write_text((_ROOT / "gin/experiments/paper/table3.gin").read_text())
+    catalogue.check_served(str(tmp_path / "table3.gin"), ("mini", "fever"))
+
+
 def test_studies_with_real_text_are_mini_ones():
     names = {form: {entry.name for entry in catalogue.entries(form)} for form in ("mini", "xxl")}
     assert {"real_fever", "quickstart"} <= names["mini"] and not {"real_fever", "quickstart"} & names["xxl"]

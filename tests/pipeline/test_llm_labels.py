@@ -14,6 +14,7 @@ from distill_or_annotate.annotators.token_prices import token_prices
 from distill_or_annotate.ledger import Attempt, Ledger
 from distill_or_annotate.pipeline import llm_bills, llm_labels, programs, results, runner, telling, work
 from distill_or_annotate.pipeline.billing import billing_of
+from distill_or_annotate.pipeline.locks import folder_lock
 from distill_or_annotate.pipeline.runner import Study
 from distill_or_annotate.pipeline.store import Store
 from distill_or_annotate.prices import load_book
@@ -151,6 +152,23 @@ def test_what_a_killed_process_had_spent_enters_the_books_before_anything_else_d
     for _ in range(2):
         runner.reconcile(study)
         assert study.ledger.totals().usd["quickstart_scaled"]["api"] == pytest.approx(server.model.invoice_usd())
+
+
+def test_while_another_process_is_at_the_books_nothing_is_settled_by_the_book_s_price(
+    tmp_path, server, untrained, monkeypatch
+):
+    study, stage = _study(tmp_path / "run"), None
+    with monkeypatch.context() as patched:
+        patched.setattr(llm_bills, "settle", lambda *_, **__: None)
+        patched.setattr(Attempt, "settle", lambda *_, **__: {})  # killed between its end mark and its settlement
+        runner.run(study, Console(file=io.StringIO()))
+    stage = _asked(study)
+    monkeypatch.setattr("distill_or_annotate.ledger.ledger.is_alive", lambda *_: False)
+    with folder_lock(study.store.folder / stage.name):
+        runner.reconcile(study)
+    assert "api" not in study.ledger.totals().usd["quickstart_scaled"]
+    runner.reconcile(study)
+    assert _api_usd(study) == pytest.approx(server.model.invoice_usd())
 
 
 def test_another_study_pays_what_the_labels_cost_when_it_shares_them(tmp_path, server, untrained):

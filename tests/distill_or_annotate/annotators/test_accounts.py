@@ -111,6 +111,30 @@ def test_a_request_given_up_for_lost_that_ends_after_all_keeps_its_answer_and_it
         assert now.settled_usd == pytest.approx(PRICES.usd(Usage(10, 0, 2)))
 
 
+@pytest.mark.parametrize("how", ["no usage", "after an invoice", "after it was set aside and taken back"])
+def test_a_late_answer_is_kept_whatever_came_between(path, how):
+    with accounts.opened(path, 5.0) as hurried:
+        reserve = _reserve(hurried, 0.25)
+    with accounts.opened(path, 5.0) as account:
+        account.close_lost()
+        if how == "after an invoice":
+            account.reconcile(0.1)
+        elif how != "no usage":
+            account.note("set_aside", item="a", reason="process gone")
+            account.note("taken_back", item="a")
+            account.note("set_aside", item="a", reason="process gone")
+    answered = {"item": "a", "outcome": "answered", "answer": "YES"}
+    if how == "no usage":
+        hurried.leave_unconfirmed(reserve, **answered)
+    else:
+        hurried.settle(reserve, Usage(10, 0, 2), PRICES, **answered)
+    with accounts.opened(path, 5.0) as account:
+        assert account.answers["a"]["answer"] == "YES" and account.set_aside_rows == {}
+        assert account.n_lost["a"] in (0, 1) and account.n_failures["a"] in (0, 1)
+        least_usd = {"no usage": 0.25, "after an invoice": 0.1}.get(how, PRICES.usd(Usage(10, 0, 2)))
+        assert account.balance().most_usd == pytest.approx(least_usd)
+
+
 def test_reserves_go_on_counting_where_the_last_process_stopped(path):
     for _ in range(3):
         with accounts.opened(path, 5.0) as account:

@@ -181,7 +181,7 @@ def test_simulated_annotators_label_in_place_of_a_model(words, tmp_path, rows, c
 def test_of_a_repeated_source_one_label_is_bought_and_compared(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     gold = [
-        {"source": name, "target": label} for name, label in (("a", "REFUTES"), ("a", "SUPPORTS"), ("b", "REFUTES"))
+        {"source": name, "target": label} for name, label in (("a", "REFUTES"), ("b", "REFUTES"), ("a", "SUPPORTS"))
     ]
     (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
     (tmp_path / "group.toml").write_text("usd_per_judgement = 0.1\naccuracy = 1.0\n")
@@ -190,6 +190,7 @@ def test_of_a_repeated_source_one_label_is_bought_and_compared(tmp_path, monkeyp
     told = json.loads(capsys.readouterr().out)
     assert (told["n_labelled"], told["n_repeated"], told["usd"]) == (2, 1, pytest.approx(0.2))
     assert told["agreement"]["accuracy"] == 100 and told["agreement"]["n_compared"] == 2
+    assert [line["source"] for line in _lines(tmp_path / "gold_simulated.jsonl")] == ["a", "b"]
     assert cli.main([*words, "--max-usd", "0.1"]) == 3
     assert json.loads(capsys.readouterr().out)["agreement"]["n_compared"] == 1
 

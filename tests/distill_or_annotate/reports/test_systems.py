@@ -11,7 +11,7 @@ from distill_or_annotate.reports.inputs import ReportError, read_run
 from distill_or_annotate.reports.pareto import LIGHT
 from distill_or_annotate.reports.systems import systems_grid
 from distill_or_annotate.reports.text import print_run, report_markdown
-from distill_or_annotate.reports.verdict import ahead_of_both
+from distill_or_annotate.reports.verdict import ahead_of_the_two
 
 
 @pytest.fixture
@@ -66,14 +66,17 @@ def test_the_answer_of_the_two_strategies_stands_and_a_system_that_beats_both_is
     with_them, without = (assembled(read_run(folder)).studies[0] for folder in (with_others, run_folder))
     assert with_them.block.rows == without.block.rows and with_them.answer.won == without.answer.won
     more = with_them.answer.headline.removeprefix(without.answer.headline)
-    assert more == " Language model's labels: more than both at +$3.00 (99.1)."
+    assert more == " Language model's labels: more than annotating at +$3.00 (99.1)."
     assert more in report_markdown([assembled(read_run(with_others))], {})
 
 
 def test_a_system_that_is_degenerate_beats_nobody(with_others):
     block = assembled(read_run(with_others)).studies[0].block
     others = tuple((name, usd, dataclasses.replace(cell, status="degenerate")) for name, usd, cell in block.others)
-    assert ahead_of_both(block) and ahead_of_both(dataclasses.replace(block, others=others)) == []
+    assert ahead_of_the_two(block) and ahead_of_the_two(dataclasses.replace(block, others=others)) == []
+    at_6 = tuple((name, 6.0, cell) for name, _, cell in block.others if name == "llm_annotate")
+    (said,) = ahead_of_the_two(dataclasses.replace(block, others=at_6))
+    assert said == "Language model's labels: more than both at +$6.00 (99.1)."
 
 
 def test_where_the_pool_ended_the_dollars_say_so(with_others):

@@ -279,7 +279,7 @@ def data_of(entry: Listed) -> tuple[list[str], list[str]]:
     for model in (*scenario.values("teacher"), *scenario.values("student")):
         if model.startswith("t5_1_1_"):
             needs[f"checkpoints/{model}"] = gin_files.find_folder(f"checkpoints/{model}") is not None
-    if "general_distill" in scenario.strategies and (folder := gin_files.ENCODER_FOLDERS.get(scenario.compact)):
+    if "general_distill" in scenario.strategies and (folder := gin_files.encoder_folder(scenario.compact)):
         needs[folder] = Path(folder).is_dir()
     return list(needs), [name for name, here in needs.items() if not here]
 

@@ -17,8 +17,7 @@ _INCLUDE = re.compile(r"""^include\s+['"]([^'"]+)['"]""", re.MULTILINE)
 # Where bare names of scenarios are looked for.
 _EXPERIMENTS = ("gin/experiments", "gin/experiments/paper")
 _FORMS = "gin/forms"
-# Where gin/models looks for the encoders that do not come with us.
-ENCODER_FOLDERS = {"distilbert": "checkpoints/distilbert-base-uncased", "bert_base": "checkpoints/bert-base-uncased"}
+_ENCODER = re.compile(r"""^ENCODER\s*=\s*['"]([^'"]+)['"]""", re.MULTILINE)
 
 # Folders of the scenario that is being run, see `user_files`.
 _user_folders: list[str] = []
@@ -78,6 +77,17 @@ def find_folder(name: str) -> Path | None:
       name: a path, absolute or relative to one of the folders.
     """
     return next((path for folder in search_paths() if (path := Path(folder) / name).is_dir()), None)
+
+
+def encoder_folder(model: str) -> str | None:
+    """The folder that an encoder's gin file in `gin/models` names; None where it names none, as for packaged ones.
+
+    Args:
+      model: such as bert_base.
+    """
+    path = find(f"gin/models/{model}.gin")
+    named = path and _ENCODER.search(path.read_text(encoding="utf-8"))
+    return named[1] if named else None
 
 
 def locate(name: str) -> Path:

@@ -117,8 +117,8 @@ def encoder_truncations(scenario: Scenario) -> list[str]:
             with contextlib.suppress(EncoderError):
                 if model.startswith("minilm"):
                     encoders.setdefault(Path(folders.minilm()), model)
-                elif (folder := Path(gin_files.ENCODER_FOLDERS.get(model, "no such encoder"))).is_dir():
-                    encoders.setdefault(folder, model)
+                elif (folder := gin_files.encoder_folder(model)) and Path(folder).is_dir():
+                    encoders.setdefault(Path(folder), model)
     spec = registry.get(scenario.reads)
     sources = [spec.prefix + row["source"] for row in registry.rows(scenario.reads, "train")] if encoders else []
     told = []

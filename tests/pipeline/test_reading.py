@@ -130,6 +130,21 @@ def test_an_unknown_scenario_names_near_ones():
         gin_files.locate("quickstrat")
 
 
+@pytest.mark.parametrize(
+    ("model", "folder"),
+    [("bert_base", "checkpoints/bert-base-uncased"), ("minilm", None), ("mini_student", None), ("no_such", None)],
+)
+def test_an_encoders_folder_is_the_one_that_its_gin_file_names(model, folder):
+    assert gin_files.encoder_folder(model) == folder
+
+
+def test_a_users_own_encoder_is_read_before_ours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gin" / "models").mkdir(parents=True)
+    (tmp_path / "gin" / "models" / "bert_base.gin").write_text('ENCODER = "/weights/bert"  # a copy\n')
+    assert gin_files.encoder_folder("bert_base") == "/weights/bert"
+
+
 def test_a_digest_follows_includes_and_ignores_comments(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner.gin").write_text("A = 1\n")

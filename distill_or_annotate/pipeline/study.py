@@ -69,7 +69,8 @@ def read(name: str, overrides: Sequence[str] = ()) -> tuple[Scenario, str]:
 
     pairs = dict(_override(pair) for pair in overrides)
     fields = {key: value for key, value in pairs.items() if key in _FIELDS}
-    with _parsed(name, {key: value for key, value in pairs.items() if key not in _FIELDS}) as suffix:
+    macros = {key: value for key, value in pairs.items() if key not in _FIELDS}
+    with _parsed(name, macros, fields.get("mode")) as suffix:
         try:
             scenario = _configurable()()
         except TypeError as error:
@@ -128,8 +129,11 @@ def unread_macros(name: str, macros: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def _parsed(name: str, macros: Mapping[str, Any]) -> Iterator[str]:
-    """Gin, holding a scenario's configuration while the block runs; yields what form and task add to its name."""
+def _parsed(name: str, macros: Mapping[str, Any], mode: Any = None) -> Iterator[str]:
+    """Gin, holding a scenario's configuration while the block runs; yields what form and task add to its name.
+
+    `mode` is the macro MODE, too, of a form in which more than the scenario's field hangs on it.
+    """
     import gin
 
     # A configuration that somebody left locked takes no new names.
@@ -148,7 +152,8 @@ def _parsed(name: str, macros: Mapping[str, Any]) -> Iterator[str]:
                 # The scenario after its form, so that what it says of its own axes stands.
                 for path in [*forms(form, task), locate(name)]:
                     gin.parse_config_file(str(path))
-            _set(macros, _bound_macros())
+            bound = _bound_macros()
+            _set({**({"MODE": mode} if mode is not None and "MODE" in bound else {}), **macros}, bound)
         gin.finalize()
         yield suffix
     except (AttributeError, ImportError, NameError, SyntaxError) as error:

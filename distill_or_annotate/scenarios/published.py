@@ -33,6 +33,21 @@ def by_form(form: str, **values: Any) -> Any:
     return values[form]
 
 
+def by_mode(mode: str, paper: Any, fair: Any) -> Any:
+    """Returns what a form binds for a mode: how its models are trained, for one.
+
+    Args:
+      mode: paper | fair.
+      paper: the value in paper mode.
+      fair: the value in fair mode.
+
+    Raises:
+      ValueError: an unknown mode.
+    """
+    _check("mode", mode, ("paper", "fair"))
+    return {"paper": paper, "fair": fair}[mode]
+
+
 def search(name: str, **values: Any) -> Any:
     """Returns a search of the form by its name.
 

@@ -127,6 +127,17 @@ def test_a_macro_of_the_command_line_is_set_and_a_wrong_one_names_near_ones():
         study.read("table2", ["FROM=xxl"])
 
 
+@pytest.mark.parametrize("spelt", ["mode=fair", "MODE=fair"])
+def test_the_paper_s_models_are_trained_in_the_paper_s_way_in_paper_mode_alone(spelt):
+    paper_mode, _ = study.read("table3", ["FORM=xxl", "TASK=wlp"])
+    fair_mode, _ = study.read("table3", ["FORM=xxl", "TASK=wlp", spelt])
+    assert (paper_mode.mode, paper_mode.reads, fair_mode.mode, fair_mode.reads) == ("paper", "wlp_paper", "fair", "wlp")
+    for kind in ("finetune", "annotate", "distill", "general_distill"):
+        of = [gin_files.includes(one.gin_file(kind), "gin/runs/paper_training.gin") for one in (paper_mode, fair_mode)]
+        assert of == [True, False], kind
+    assert fair_mode.macros == {} and paper_mode.macros["annotate"] == {"LEARNING_RATE": 3e-5}
+
+
 def test_bare_names_are_found_in_both_folders():
     assert gin_files.locate("table2").parent.name == "paper" and gin_files.locate("smoke").parent.name == "experiments"
 

@@ -227,7 +227,8 @@ def _cell(rows: Sequence[Mapping], plan: Mapping | None, strategy: str, n_labels
 def _floors(rows: Sequence[Mapping]) -> dict[str, float]:
     """Each floor's mean over data seeds, whose labels teach it something else, at the fewest labels of the rows."""
     found: dict[str, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in rows:
+    # Those of a language model's labels are learnt from other labels than the block's.
+    for row in [row for row in rows if not row.get("n_llm_labels")] or rows:
         for name, score in (row.get("floor") or {}).items():
             found[name][row["n_labels"]][seeds_of(row)[0]] = score
     # A floor learnt from the labels rises with them: a block shows the one of its initial labels.

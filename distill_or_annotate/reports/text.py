@@ -8,6 +8,7 @@ from distill_or_annotate.reports.assembled import GridReport, RunReport, StudyRe
 from distill_or_annotate.reports.grids import Entry, Grid, markdown_of
 from distill_or_annotate.reports.inputs import read_run
 from distill_or_annotate.reports.purchases import grid_of
+from distill_or_annotate.reports.systems import NAMES
 from distill_or_annotate.reports.table import STRATEGY_NAMES, Block, ReportCell
 from distill_or_annotate.reports.verdict import cautions, headline, verdicts
 
@@ -77,6 +78,9 @@ def notes_of(block: Block) -> list[str]:
         for budget_usd, cell in zip(block.budgets_usd, row, strict=True):
             if cell.note:
                 notes.append(f"{STRATEGY_NAMES[strategy]} at +${budget_usd:,.2f} ({cell.display}): {cell.note}")
+    for strategy, budget_usd, cell in block.others:
+        if cell.note and cell.value is not None:
+            notes.append(f"{NAMES[strategy]} at +${budget_usd:,.2f} ({cell.display}): {cell.note}")
     if block.teacher.note and block.teacher.value is not None:
         notes.append(f"Teacher ({block.teacher.display}): {block.teacher.note}")
     return notes

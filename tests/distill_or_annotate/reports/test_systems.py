@@ -10,7 +10,7 @@ from distill_or_annotate.reports.figure_drawing import png_of
 from distill_or_annotate.reports.inputs import ReportError, read_run
 from distill_or_annotate.reports.pareto import LIGHT
 from distill_or_annotate.reports.systems import systems_grid
-from distill_or_annotate.reports.text import print_run, report_markdown
+from distill_or_annotate.reports.text import notes_of, print_run, report_markdown
 from distill_or_annotate.reports.verdict import ahead_of_the_two
 
 
@@ -77,6 +77,22 @@ def test_a_system_that_is_degenerate_beats_nobody(with_others):
     at_6 = tuple((name, 6.0, cell) for name, _, cell in block.others if name == "llm_annotate")
     (said,) = ahead_of_the_two(dataclasses.replace(block, others=at_6))
     assert said == "Language model's labels: more than both at +$6.00 (99.1)."
+
+
+def test_why_a_system_is_degenerate_stands_below_its_table(with_others, rows, write_run):
+    held = read_run(with_others).results
+    flag = {"flagged": True, "reasons": ["1.1 +- 1.7 above the floor 'lookup'"]}
+    flagged = [{**row, "degenerate": flag} if row["strategy"] == "self_distill" else row for row in held]
+    report = assembled(read_run(write_run(flagged, name="flagged")))
+    (said,) = [note for note in notes_of(report.studies[0].block) if note.startswith("Self-distill")]
+    assert "above the floor 'lookup'" in said and said in report_markdown([report], {})
+
+
+def test_a_floor_learnt_from_a_language_models_labels_is_not_the_blocks(with_others, write_run):
+    held = read_run(with_others).results
+    other = [{**row, "floor": {**row["floor"], "lookup": 77.0}} if row.get("n_llm_labels") else row for row in held]
+    blocks = [assembled(read_run(folder)).studies[0].block for folder in (with_others, write_run(other, name="other"))]
+    assert blocks[0].floors == blocks[1].floors and blocks[0].floors["lookup"] < 77
 
 
 def test_where_the_pool_ended_the_dollars_say_so(with_others):

@@ -178,7 +178,10 @@ def answered(task: str, answers: str | os.PathLike, n_unlabeled: int, gold: str 
             "that pool with `doa annotate`."
         )
     if gold:
-        rows += registry.rows(variant(gold), "train")
+        known = registry.rows(variant(gold), "train")
+        # A pool may hold the labelled sources: one that a person labelled has that label alone.
+        sources = {row["source"] for row in known}
+        rows = [row for row in rows if row["source"] not in sources] + known
         rows = [rows[i] for i in permutation(len(rows), seed)]
     name_hash = content_hash([task, spec.version, *(text for row in rows for text in (row["source"], row["target"]))])
     return _register(task, f"{task}_answered_u{n_unlabeled}_{name_hash}", {"train": lambda: rows})

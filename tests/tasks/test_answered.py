@@ -46,3 +46,16 @@ def test_answers_to_other_texts_are_refused(answers, tmp_path):
         variants.answered("mini", other, 2)
     with pytest.raises(ValueError, match="n_unlabeled"):
         variants.answered("mini", path, 0)
+
+
+def test_a_sentence_that_a_person_labelled_keeps_that_label_alone(tmp_path):
+    gold = registry.rows(variants.labelled("mini_pooled", 50, 0), "train")
+    pool = [row["source"] for row in variants.pool("mini_pooled").rows]
+    both = [row["source"] for row in gold if row["source"] in set(pool)][:3]
+    n_unlabeled = max(pool.index(source) for source in both) + 1
+    path = tmp_path / "labels.jsonl"
+    lines = [{"prediction": "x [Action]", "inputs": {"inputs_pretokenized": source}} for source in both]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = registry.rows(variants.answered("mini_pooled", path, n_unlabeled, gold="mini_pooled_n50_s0"), "train")
+    assert sorted(row["source"] for row in rows) == sorted(row["source"] for row in gold)
+    assert "x [Action]" not in {row["target"] for row in rows}

@@ -4,7 +4,8 @@ Each row is a study of `doa run` with one setting changed, beside the same study
 
   learning_rate   both students at a thirtieth of the tuned rate, as the paper's 3e-5 is of one at which T5 v1.1 trains
   annotate_rate   the student on labels alone at that rate
-  search          both students searched on dev
+  search          both students searched on dev: three rates
+  fixed_search    both students by SEARCH=fixed of their form, six candidates on dev: three rates by two lengths
   training        the paper's optimizer, clipping and schedule for both students, at the best of three rates on dev
   padding         the loss over every position, pads included (no row where the teacher is an encoder)
   gold            no gold labels among the teacher's
@@ -67,7 +68,19 @@ _PAPER_TRAINING = {
 }
 _PREFIXED = {"task": "mini_prefixed", "task_gin": "gin/tasks/mini_prefixed.gin"}
 _ADAMW_RATES = (3e-4, 1e-3, 3e-3)
-ROWS = ("learning_rate", "annotate_rate", "search", "training", "padding", "gold", "pool", "prefix", "metrics")
+_FORM = ("table2", ["FORM=mini", "TASK=mini", "SEARCH=fixed"])  # whose search is that of the embedded tasks
+ROWS = (
+    "learning_rate",
+    "annotate_rate",
+    "search",
+    "fixed_search",
+    "training",
+    "padding",
+    "gold",
+    "pool",
+    "prefix",
+    "metrics",
+)
 
 Cell = tuple[str, float]
 
@@ -123,6 +136,9 @@ def changed(row: str, name: str, narrowed: Mapping[str, Any]) -> dict[str, Any] 
         return {
             "search": {kind: {"LEARNING_RATE": tuple(_short(rate * r) for r in _RATES)} for kind, rate in rates.items()}
         }
+    if row == "fixed_search":
+        fixed, _ = study.read(name, ["SEARCH=fixed"]) if name.startswith("real_") else study.read(*_FORM)
+        return {"search": {**fixed.student_search.get(scenario.student, fixed.search)}}
     if row == "training":
         rates = {"LEARNING_RATE": _ADAMW_RATES}
         return {**_PAPER_TRAINING, "search": dict.fromkeys(("annotate", "distill"), rates)}

@@ -151,18 +151,19 @@ def vocabulary(task: str) -> seqio.Vocabulary:
     return get(task).vocabulary()
 
 
-def scorer(name: str) -> Scorer:
+def scorer(name: str, mode: str | None = None) -> Scorer:
     """Returns the metric of a task.
 
     Args:
       name: a registered task.
+      mode: fair or paper; None takes the mode that it was registered with.
     Returns:
       What the SeqIO task, the pipeline and `doa evaluate` score with.
     Raises:
       UnknownTask: no such task.
     """
     spec = get(name)
-    return Scorer(spec.metric, labels=spec.labels, mode=spec.mode)
+    return Scorer(spec.metric, labels=spec.labels, mode=mode or spec.mode)
 
 
 def truncations(name: str, split: str = "train") -> Truncations:

@@ -33,15 +33,23 @@ def decoded_file(stage_folder: Path) -> Path:
     return max(files, key=lambda path: int(path.stem.rsplit("-", 1)[1]))
 
 
-def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0, split: str = "test") -> dict[str, Any]:
+def evaluate(
+    stage_folder: Path,
+    task: str,
+    labels: str | None,
+    seed: int = 0,
+    split: str = "test",
+    mode: str | None = None,
+) -> dict[str, Any]:
     """Score a training stage on a split.
 
     Args:
       stage_folder: folder of a finetune, annotate or distill stage.
       task: base task.
-      labels: the labelled variant that the model had, from which floors learn; None leaves the learnt floors out.
+      labels: the variant whose labels the model had, from which floors learn; None leaves the learnt floors out.
       seed: seed of the bootstrap.
       split: the split that was decoded.
+      mode: of the metric, fair or paper; None takes the task's.
 
     Returns:
       What `metrics.evaluation.evaluate` gives, `labels` (entity types or label words), and `predictions`: rows of
@@ -68,7 +76,7 @@ def evaluate(stage_folder: Path, task: str, labels: str | None, seed: int = 0, s
         )
     predictions = [decoded[row["source"]] for row in rows]
     train_rows = registry.rows(variants.variant(labels), "train") if labels else None
-    scorer = registry.scorer(task)
+    scorer = registry.scorer(task, mode)
     result = evaluation.evaluate(scorer, rows, predictions, train_rows, seed=seed)
     table = [{**row, "prediction": prediction} for row, prediction in zip(rows, predictions, strict=True)]
     return {**result, "labels": list(scorer.labels), "predictions": table}

@@ -281,5 +281,5 @@ def _on_dev(stage: Stage, stages_dir: Path, folder: Path) -> Mapping[str, Any]:
             f"  log: {log_file}\n  alone: {program.command()}"
         ) from error
     labels = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
-    found = evaluation.evaluate(folder, stage.reads, labels, split=DEV)
+    found = evaluation.evaluate(folder, stage.reads, labels, split=DEV, mode=stage.mode)
     return {name: found[name] for name in KEPT}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from distill_or_annotate.pipeline import gin_files
@@ -85,6 +85,33 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
         return None
     files = tuple(name for name in (stage.gin_file, stage.task_gin, stage.overlay_gin) if name)
     return Program(module, files, {**macros, **stage.macros})
+
+
+def known_labels(stage: Stage, stages: Sequence[Stage], stages_dir: Path) -> str:
+    """The variant whose labels an evaluated or selected model had: people's, a language model's, or both.
+
+    Args:
+      stage: an evaluate or select stage.
+      stages: those of its study.
+      stages_dir: folder that holds each stage's folder under its name.
+
+    Returns:
+      A registered name, or one that `variants.variant` registers; floors that learn are given its rows.
+    """
+    from distill_or_annotate.tasks import variants
+
+    gold = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
+    by_name = {other.name: other for other in stages}
+    trained = stage
+    while trained.kind in ("evaluate", "select"):
+        trained = by_name[trained.depends_on[0]]
+    if trained.kind not in LLM:
+        return gold
+    bought = next(name for name in trained.depends_on if name.startswith("llm_label-"))
+    with_gold = gold if trained.kind == "human_llm_annotate" else None
+    return variants.answered(
+        stage.reads, stages_dir / bought / LLM_LABELS, stage.n_unlabeled, with_gold, stage.data_seed
+    )
 
 
 def _teacher(before: Mapping[str, Path]) -> Path:

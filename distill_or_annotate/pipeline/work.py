@@ -53,7 +53,7 @@ def do(
     folder = stages_dir / stage.name
     with deadline:
         if stage.kind == "evaluate":
-            _evaluate(stage, folder, stages_dir)
+            _evaluate(stage, stages, folder, stages_dir)
             return
         if stage.kind == "llm_label":
             _label(stage, scenario, folder, on_step)
@@ -105,9 +105,9 @@ def _run(stage: Stage, program: Program, folder: Path, on_step: Callable[[int, i
         ) from error
 
 
-def _evaluate(stage: Stage, folder: Path, stages_dir: Path) -> None:
-    labels = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
-    found = evaluation.evaluate(stages_dir / stage.depends_on[0], stage.reads, labels)
+def _evaluate(stage: Stage, stages: Sequence[Stage], folder: Path, stages_dir: Path) -> None:
+    labels = programs.known_labels(stage, stages, stages_dir)
+    found = evaluation.evaluate(stages_dir / stage.depends_on[0], stage.reads, labels, mode=stage.mode)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found.pop("predictions")]
     (folder / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
     write_json(folder / results.EVALUATION, {**found, "subject": stage.depends_on[0]})
@@ -127,11 +127,13 @@ def _select(stage: Stage, stages: Sequence[Stage], folder: Path, stages_dir: Pat
     found = []
     for candidate in candidates:
         # Floors are for the chosen one; learning them for each candidate would take longer than scoring it.
-        on_dev = evaluation.evaluate(stages_dir / candidate.name, stage.reads, None, split=SELECTION_SPLIT)
+        on_dev = evaluation.evaluate(
+            stages_dir / candidate.name, stage.reads, None, split=SELECTION_SPLIT, mode=stage.mode
+        )
         found.append({"stage": candidate.name, "macros": _searched(candidate, candidates), "score": on_dev["score"]})
     best = max(range(len(found)), key=lambda number: found[number]["score"])
-    labels = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
-    on_dev = evaluation.evaluate(stages_dir / candidates[best].name, stage.reads, labels, split=SELECTION_SPLIT)
+    folder_of_best, labels = stages_dir / candidates[best].name, programs.known_labels(stage, stages, stages_dir)
+    on_dev = evaluation.evaluate(folder_of_best, stage.reads, labels, split=SELECTION_SPLIT, mode=stage.mode)
     kept = {name: on_dev[name] for name in gates.KEPT}
     _run(stage, programs.chosen(candidates[best], folder, stages_dir), folder, on_step)
     content = {"split": SELECTION_SPLIT, "chosen": found[best]["stage"], "macros": found[best]["macros"]}

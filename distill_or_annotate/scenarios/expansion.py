@@ -221,7 +221,10 @@ class _Expansion:
 
     def _evaluate(self, subject: Stage) -> Stage:
         counts = {"n_labels": subject.n_labels, "n_unlabeled": subject.n_unlabeled}
-        return self._add("evaluate", subject.model, (subject,), {"subject": subject.name}, subject.serves, **counts)
+        # Stages of an earlier version, whose floors knew other labels, are not taken for these.
+        floors = {"floors": "answered"} if subject.trains_as in LLM else {}
+        determines = {"subject": subject.name, **floors}
+        return self._add("evaluate", subject.model, (subject,), determines, subject.serves, **counts)
 
     def _gin(self, gin_file: str, overlay_gin: str = "") -> list[str]:
         """What a stage is configured by: its gin file, the task's and the overlay, each with its digest."""
@@ -262,6 +265,8 @@ class _Expansion:
         paper_task = scenario.reads if scenario.reads != scenario.task else ""
         if paper_task:
             everything["reads"] = paper_task
+        elif kind in ("evaluate", "select") and scenario.mode == "paper":
+            everything["metric"] = "paper"  # as rows and report say, whatever the task was registered with
         if scenario.mesh and scenario.mode == "fair" and charges and kind != "llm_label":
             # Measured time ends the training there, so dollars and devices determine the model.
             everything["budget"] = [scenario.mesh, math.fsum(count * cost.usd for _, count, cost in charges)]
@@ -281,6 +286,7 @@ class _Expansion:
             gin_file=gin_file,
             task_gin=scenario.task_gin if gin_file else "",
             overlay_gin=overlay_gin,
+            mode=scenario.mode,
             paper_task=paper_task,
             macros=macros,
             data_seed=scenario.data_seed,

@@ -29,6 +29,7 @@ class Stage:
       charges: what the scenario owes once the stage is done, in dollars of its price book.
       serves: (strategy, additional_usd) of every cell that needs the stage.
       n_new_labels: for `label`, how many of its labels no stage before it buys; a label is paid for once.
+      mode: the metric that it scores with, fair or paper.
       paper_task: registered task whose rows it reads, where that is not `task`; '' for most.
       part: its part of a purchase that several stages make together, as the candidates of a search do; 1 for most.
     """
@@ -50,6 +51,7 @@ class Stage:
     serves: tuple[tuple[str, float], ...]
     n_new_labels: int = 0
     overlay_gin: str = ""
+    mode: str = "fair"
     paper_task: str = ""
     part: float = 1.0
 

@@ -61,7 +61,7 @@ def untrained(monkeypatch):
     evaluation = {"metric": "accuracy", "score": 50.0, "stderr": 1.0, "floors": {}, "parts": {}, "n_examples": 9}
     evaluation["degenerate"] = {"flagged": False}
 
-    def evaluate(stage, folder, stages_dir):
+    def evaluate(stage, stages, folder, stages_dir):
         (folder / results.EVALUATION).write_text(json.dumps(evaluation))
 
     monkeypatch.setattr(work, "_run", lambda *_: None)
@@ -277,6 +277,27 @@ def test_the_student_s_program_reads_the_labels_and_for_one_strategy_the_gold(tm
             assert program.macros["GOLD"] == ("mini_cls_n50_s0" if human else None)
             assert program.macros["N_EXAMPLES"] == 13 + (50 if human else 0)
             assert program.macros["LLM_LABELS"].startswith(str(tmp_path / "llm_label-"))
+
+
+def test_floors_learn_from_the_labels_that_the_model_had_and_not_from_those_in_the_prompts(tmp_path):
+    from distill_or_annotate.tasks import registry, variants
+
+    stages = expand_all(_SCENARIO, _BOOK)
+    asked = next(stage for stage in stages if stage.kind == "llm_label")
+    word = registry.get("mini_cls").labels[0]
+    sources = [row["source"] for row in variants.pool("mini_cls").rows[: asked.n_unlabeled]][:9]
+    (tmp_path / asked.name).mkdir()
+    lines = [json.dumps({"prediction": word, "inputs": {"inputs_pretokenized": source}}) + "\n" for source in sources]
+    (tmp_path / asked.name / programs.LLM_LABELS).write_text("".join(lines))
+    known = {}
+    for stage in stages:
+        if stage.kind == "evaluate":
+            trained = stage.depends_on[0].split("-")[0]
+            known[trained] = registry.rows(variants.variant(programs.known_labels(stage, stages, tmp_path)), "train")
+    people = registry.rows(variants.labelled("mini_cls", 50, 0), "train")
+    assert known["llm_annotate"] == [{"source": source, "target": word} for source in sources]
+    assert len(known["human_llm_annotate"]) == 50 + 9
+    assert {row["source"] for row in known["human_llm_annotate"]} == {*sources, *(row["source"] for row in people)}
 
 
 def test_without_a_key_the_study_is_refused(monkeypatch):

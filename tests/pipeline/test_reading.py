@@ -235,6 +235,22 @@ def test_an_interrupt_is_one_line_that_says_how_to_go_on(monkeypatch, capsys):
     assert "same command goes on" in capsys.readouterr().err
 
 
+def test_a_study_in_paper_mode_is_scored_with_the_papers_metric_whatever_its_task_is_registered_with(tmp_path):
+    folder = tmp_path / "model" / "inference_eval"
+    folder.mkdir(parents=True)
+    answers = [
+        {"input": {"inputs_pretokenized": row["source"]}, "prediction": row["target"]}
+        for row in registry.rows("mini", "test")
+    ]
+    (folder / "mini-6.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers), encoding="utf-8")
+    modes = {}
+    for mode in ("fair", "paper"):
+        scenario, _ = study.read("quickstart", [f"mode={mode}"])
+        (own,) = {stage.mode for stage in expand(scenario) if stage.kind == "evaluate"}
+        modes[mode] = evaluation.evaluate(tmp_path, scenario.reads, None, mode=own)["mode"]
+    assert modes == {"fair": "fair", "paper": "paper"}
+
+
 def test_decoded_examples_are_read_whole_whatever_characters_they_hold(tmp_path):
     folder = tmp_path / "model" / "inference_eval"
     folder.mkdir(parents=True)

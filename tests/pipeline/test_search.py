@@ -30,7 +30,7 @@ def selected(scenario, tmp_path, monkeypatch):
     def select(*scores):
         ran, by_folder = [], dict(zip((tmp_path / name for name in stage.depends_on), scores, strict=True))
 
-        def evaluate(folder, task, labels, seed=0, split="test"):
+        def evaluate(folder, task, labels, seed=0, split="test", mode="fair"):
             assert split == "validation", "nothing is decided on test"
             found = {"metric": "entity_f1", "score": by_folder[folder], "stderr": 1.0, "floors": {}, "n_examples": 9}
             return found | {"degenerate": {"reasons": []}}

@@ -25,6 +25,8 @@ EXAMPLE = "doa annotate --task wlp --pool pool.jsonl --shots 32 --shot-pool 100 
 CAP_STATUS = 3
 # Prompts that are counted before a labelling; `--estimate` counts them all.
 _MOST_COUNTED = 1000
+# Options that name a file which is read.
+_READ = ("pool", "gold", "shot_file", "instruction", "simulate")
 # Enough for any label word; a sentence's entities with their types.
 _OUTPUT_TOKENS = {forms.CLASSES: 16, forms.ENTITIES: 512, forms.TEXT: 128}
 
@@ -121,13 +123,13 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is None:
             raise ValueError(f"--{name.replace('_', '-')} is missing. Example: {EXAMPLE}")
     form = forms.of_task(args.task, args.task_module)
+    out = _out(args)
     if args.simulate:
-        return _simulate(args, form)
+        return _simulate(args, form, out)
     prices = _prices(args)
     prompter = _prompter(args, form)
     sources = items.read_sources(args.pool, args.limit)
     gold = _gold(args, form, sources)
-    out = _out(args)
     settings = Settings(
         output_tokens=args.max_output_tokens or _OUTPUT_TOKENS[form.kind],
         concurrency=args.concurrency,
@@ -185,10 +187,15 @@ def run(args: argparse.Namespace) -> int:
 def _out(args: argparse.Namespace) -> pathlib.Path:
     # A file of its own: a model's labelling takes what stands in its file for answers.
     made = "simulated" if args.simulate else "labels"
-    return args.out or pathlib.Path(f"{args.pool.stem}_{made}.jsonl")
+    out = args.out or pathlib.Path(f"{args.pool.stem}_{made}.jsonl")
+    read = {f"--{name.replace('_', '-')}": getattr(args, name) for name in _READ}
+    if args.prices:
+        read["--prices"] = pathlib.Path(args.prices)
+    items.check_out((out, labelling.ledger_path(out), labelling.set_aside_path(out)), read)
+    return out
 
 
-def _simulate(args: argparse.Namespace, form: forms.LabelForm) -> int:
+def _simulate(args: argparse.Namespace, form: forms.LabelForm, out: pathlib.Path) -> int:
     from distill_or_annotate.annotators import simulated, simulated_file
 
     # As a language model would be asked: each distinct item once, and of a repeated one the first truth.
@@ -199,7 +206,7 @@ def _simulate(args: argparse.Namespace, form: forms.LabelForm) -> int:
     rows, gold = list(distinct.values()), {source: row["target"] for source, row in distinct.items()}
     annotators = simulated_file.read_annotators(args.simulate, form, gold)
     found = simulated.simulate(rows, annotators, entities=form.kind == forms.ENTITIES, max_usd=args.max_usd)
-    simulated_file.write_labels(_out(args), rows, found)
+    simulated_file.write_labels(out, rows, found)
     compared = agreement(form, rows, {row["source"]: label for row, label in zip(rows, found.labels, strict=False)})
     data = {"n_labelled": len(found.labels), "n_items": len(rows), "n_repeated": len(all_rows) - len(rows)}
     data |= {"n_disputed": found.n_disputed, "usd": found.usd}
@@ -215,7 +222,7 @@ def _simulate(args: argparse.Namespace, form: forms.LabelForm) -> int:
             f"({annotators.confusion.source})."
         )
         print(compared.sentence())
-        print(_out(args))
+        print(out)
     return CAP_STATUS if len(found.labels) < len(rows) else 0
 
 

@@ -111,6 +111,26 @@ def set_aside_line(item: Item, row: Mapping[str, Any]) -> str:
     return json.dumps({"source": item.source, **told}, ensure_ascii=False) + "\n"
 
 
+def check_out(made: Iterable[pathlib.Path], read: Mapping[str, pathlib.Path | None]) -> None:
+    """Refuses to write over a file that the same command reads.
+
+    Args:
+      made: files that would be written: the labels, and what lies beside them.
+      read: option -> the file that it names; None where it was not given.
+
+    Raises:
+      PoolError: two of them are one file.
+    """
+    made = list(made)
+    for option, path in read.items():
+        for out in made if path else ():
+            is_same = out.exists() and path.exists() and out.samefile(path)
+            if is_same or out.resolve() == path.resolve():
+                raise PoolError(
+                    f"--out: {out} is the file of {option} ({path}), and would be written over. Fix: another --out."
+                )
+
+
 def replace_file(path: pathlib.Path, lines: Iterable[str]) -> None:
     """Writes a file in one step, so that a reader never sees half of it.
 

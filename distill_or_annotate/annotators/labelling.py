@@ -129,11 +129,14 @@ def label_pool(
 
     Raises:
       PoolError: an empty pool or item.
-      AccountError: the books belong to another labelling, or another process has them open.
+      AccountError: the books belong to another labelling, another process has them open, or `out` holds something
+        and has no books.
       EndpointError: the endpoint refuses everything.
     """
     settings = settings or Settings()
     pool = items.items_of(sources)
+    if not ledger_path(out).exists():
+        _check_not_foreign(out)
     with accounts.opened(ledger_path(out), max_usd) as account:
         _check_identity(account, prompter, endpoint, prices, out)
         account.close_lost()
@@ -211,11 +214,21 @@ def _set_aside_lost(account: Account, pool: Sequence[Item], n_attempts: int) -> 
             set_aside(account, item, verdict, n_attempts)
 
 
+def _check_not_foreign(out: pathlib.Path) -> None:
+    """Refuses a file that no books tell of: it would be written over."""
+    if out.exists() and (not out.is_file() or out.stat().st_size):
+        raise AccountError(
+            f"--out: {out} is there, and its books ({ledger_path(out).name}) are not: what it holds would be written "
+            "over. Fix: another --out; or bring its books back, and the labelling goes on where it was."
+        )
+
+
 def _check_identity(
     account: Account, prompter: Prompter, endpoint: Endpoint, prices: TokenPrices, out: pathlib.Path
 ) -> None:
     known, header = _header(account), _identity(prompter, endpoint.model)
     if known is None:
+        _check_not_foreign(out)
         details = {"address": endpoint.address, "shots": prompter.n_shots, "fixed_shots": prompter.fixed}
         account.note("header", **header, **details, seed=prompter.seed, prices=dataclasses.asdict(prices))
         return

@@ -113,7 +113,6 @@ def _check_replaceable(path: pathlib.Path) -> None:
     """Labels that somebody paid for are not written over."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
-        first = file.readline()
-    if first.strip() and f'"annotators": "{SIMULATED}"' not in first:
+    mark = f'"annotators": "{SIMULATED}"'.encode()
+    if any(line.strip() and mark not in line for line in path.read_bytes().split(b"\n")):
         raise SimulationError(f"{path} holds labels that were not simulated. Fix: another --out.")

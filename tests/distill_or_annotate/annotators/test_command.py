@@ -124,6 +124,26 @@ def test_a_gold_sample_that_cannot_be_used_is_refused_before_anything_is_sent(
     assert server.n_requests == 0 and not (tmp_path / "gold_labels.jsonl.ledger.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (["--out", "gold.jsonl"], "--out: gold.jsonl is the file of --pool"),
+        (["--out", "gold.jsonl", "--simulate", "group.toml"], "--out: gold.jsonl is the file of --pool"),
+        (["--out", "sample.jsonl", "--gold", "sample.jsonl"], "--out: sample.jsonl is the file of --gold"),
+        (["--out", "x", "--shot-file", "x.ledger.jsonl"], "--out: x.ledger.jsonl is the file of --shot-file"),
+        (["--out", "group.toml", "--simulate", "group.toml"], "--out: group.toml is the file of --simulate"),
+        (["--out", "prices.toml"], "--out: prices.toml is the file of --prices"),
+    ],
+)
+def test_what_is_read_is_not_written_over(words, serve, rows, tmp_path, capsys, change, told):
+    (tmp_path / "sample.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    (tmp_path / "group.toml").write_text("usd_per_judgement = 0.1\naccuracy = 1.0\n")
+    before, server = {path: path.read_bytes() for path in tmp_path.iterdir()}, serve(rows)
+    assert cli.main([*words, "--max-usd", "1", "--base-url", server.url, *change]) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert server.n_requests == 0 and {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_batches_cost_the_batch_tiers_price(words, serve, rows, capsys):
     server = serve(rows)
     assert (

@@ -1,6 +1,7 @@
 """Pools and the files of labels."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -21,6 +22,18 @@ def test_pools_are_json_lines_or_text(tmp_path):
     assert items.read_sources(lines) == ["Mix .", "Spin\u2028it ."]
     assert items.read_sources(text) == ["Mix .", "Spin it ."]
     assert items.read_sources(text, 1) == ["Mix ."]
+
+
+def test_a_file_that_is_read_is_not_written_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pool, link, other = (pathlib.Path(name) for name in ("pool.jsonl", "link.jsonl", "other.jsonl"))
+    pool.write_text("x")
+    link.symlink_to(pool)
+    other.hardlink_to(pool)
+    for out in (pool, tmp_path / "pool.jsonl", pathlib.Path("../") / tmp_path.name / "pool.jsonl", link, other):
+        with pytest.raises(PoolError, match=r"--out: .* is the file of --pool \(pool.jsonl\).* Fix: another --out"):
+            items.check_out((tmp_path / "books", out), {"--gold": None, "--pool": pool})
+    items.check_out((tmp_path / "books",), {"--pool": pool, "--gold": tmp_path / "none"})
 
 
 @pytest.mark.parametrize("line", ['{"text": "x"}', "[1]", "no json", '{"source": 3}', '{"source": "\\ud800"}'])

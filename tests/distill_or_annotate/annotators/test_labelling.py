@@ -107,6 +107,35 @@ def test_labels_lost_from_the_file_are_written_again_without_a_request(serve, la
     assert label(server, rows).out.read_bytes() == whole and server.n_requests == len(rows)
 
 
+def test_a_file_without_books_is_not_written_over(serve, label, rows, tmp_path):
+    server, out = serve(rows), tmp_path / "labels.jsonl"
+    out.write_text('{"source": "precious"}\n')
+    with pytest.raises(AccountError, match=r"its books \(labels.jsonl.ledger.jsonl\) are not.* Fix: another --out"):
+        label(server, rows)
+    assert server.n_requests == 0 and [path.name for path in tmp_path.iterdir()] == ["labels.jsonl"]
+    (tmp_path / "labels.jsonl.ledger.jsonl").touch()  # books that tell nothing
+    with pytest.raises(AccountError, match="would be written over"):
+        label(server, rows)
+    assert server.n_requests == 0 and "precious" in out.read_text()
+
+
+def test_paid_labels_whose_books_were_lost_stay(serve, label, rows):
+    server = serve(rows)
+    out = label(server, rows).out
+    whole = out.read_bytes()
+    labelling.ledger_path(out).rename(out.with_name("elsewhere"))
+    with pytest.raises(AccountError, match="bring its books back"):
+        label(server, rows)
+    assert out.read_bytes() == whole and server.n_requests == len(rows)
+    out.with_name("elsewhere").rename(labelling.ledger_path(out))
+    assert label(server, rows).n_labelled == len(rows) and server.n_requests == len(rows)
+
+
+def test_an_empty_file_may_be_written(serve, label, rows, tmp_path):
+    (tmp_path / "labels.jsonl").touch()
+    assert label(serve(rows), rows[:3]).n_labelled == 3
+
+
 def test_a_larger_pool_asks_for_the_new_items_alone(serve, label, rows):
     server = serve(rows)
     label(server, rows[:20])

@@ -86,7 +86,7 @@ def test_simulated_labels_say_so_and_replace_none_that_were_paid_for(tmp_path):
         simulated_file.write_labels(path, rows, found)
     line = json.loads(path.read_text())
     assert (line["annotators"], line["confusion"], line["prediction"]) == ("simulated", "assumed", "SUPPORTS")
-    path.write_text('{"source": "x", "prediction": "REFUTES"}\n')
+    path.write_text(f'\n{path.read_text()}{{"source": "x", "prediction": "REFUTES"}}\n')
     with pytest.raises(SimulationError, match=r"were not simulated\. Fix: another --out"):
         simulated_file.write_labels(path, rows, found)
     assert "REFUTES" in path.read_text()

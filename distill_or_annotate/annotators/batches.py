@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from distill_or_annotate.annotators.accounts import BATCH, Account, AccountError
-from distill_or_annotate.annotators.endpoint import Endpoint, EndpointError, Failure, read_reply
+from distill_or_annotate.annotators.endpoint import Endpoint, EndpointError, Failure
 from distill_or_annotate.annotators.items import Item
 from distill_or_annotate.annotators.prompts import Prompter, prompt_bytes
 from distill_or_annotate.annotators.token_prices import TokenPrices
@@ -227,7 +227,7 @@ class Batches:
                 self._account.release(row["entry_id"], item=item.key, **fields, **told)
             return Verdict(retry=status is None or status in (408, 409, 429) or status >= 500, **told)
         try:
-            reply = read_reply(response.get("body") or "")
+            reply = self._endpoint.read(response.get("body") or "")
         except Failure as failure:
             told = {"outcome": failure.outcome, "detail": failure.text}
             usd = fields["reserved_usd"]

@@ -22,8 +22,10 @@ KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 TOKEN_LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
 _LONGEST_WAIT_SECONDS = 600.0
 _LONGEST_MESSAGE = 300
-# The connection was never made, so nothing was sent.
-_NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+# The connection was never made, or the client refused to write the request: nothing was sent.
+_NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError")
+# A shorter key is a word that servers of one's own take, such as `any`: cut out of an answer it would leave a hole.
+_SHORTEST_SECRET = 8
 _FATAL = {401: "the key is refused", 402: "the account is not paid", 403: "access is refused", 404: "nothing is there"}
 # The outcome of a request that the server forbids without a reason of the item's.
 FORBIDDEN = "status_403"
@@ -107,7 +109,8 @@ class Endpoint:
           logprobs: whether to ask for log-probabilities.
 
         Raises:
-          EndpointError: no `openai` package, no key, or an address with a password in it.
+          EndpointError: no `openai` package, no key or one that cannot be sent, an address with a password in it, or a
+            temperature that is none.
         """
         try:
             import openai
@@ -115,21 +118,24 @@ class Endpoint:
             raise EndpointError(
                 "the package openai is missing. Fix: pip install 'distill-or-annotate[annotate]'"
             ) from None
-        key = os.environ.get(KEY_VARIABLE, "")
-        if not key.strip():
+        key = _key()
+        if temperature is not None and not (isinstance(temperature, int | float) and 0 <= temperature < math.inf):
             raise EndpointError(
-                f"{KEY_VARIABLE} is not set. Fix: export {KEY_VARIABLE}=...; servers of one's own mostly take any."
+                f"--temperature: received {temperature!r}; it must be a finite number, at least 0. Fix: leave it out, "
+                "and the server takes its own."
             )
         self.address = _address(base_url or os.environ.get(URL_VARIABLE) or "https://api.openai.com/v1")
         self.model, self.logprobs, self.temperature = model, logprobs, temperature
         self.token_limit_field = token_limit_field
-        self._openai, self._key = openai, key
+        self._openai, self._spellings = openai, _spellings(key)
+        self._secrets = self._spellings if len(key) >= _SHORTEST_SECRET else ()
         self.errors: type[Exception] = openai.OpenAIError
         self.client = openai.OpenAI(
             api_key=key,
             base_url=self.address,
             max_retries=0,
             timeout=timeout_seconds,
+            http_client=_http_client(openai, self.address, timeout_seconds),
             _strict_response_validation=False,
         )
 
@@ -160,9 +166,22 @@ class Endpoint:
         """
         try:
             raw = self.client.chat.completions.with_raw_response.create(**self.body(messages, output_tokens))
-            return read_reply(raw.content)
+            return self.read(raw.content)
         except self.errors as error:
             raise self.failure(error) from None
+
+    def read(self, content: bytes | str | Mapping[str, Any]) -> Reply:
+        """Reads the body of a chat completion, and cuts the key out of it.
+
+        Args:
+          content: as it came, or parsed.
+
+        Raises:
+          Failure: it is no chat completion.
+        """
+        reply = read_reply(content)
+        told = {name: _without(getattr(reply, name), self._secrets) for name in ("text", "finish_reason")}
+        return dataclasses.replace(reply, **told)
 
     def failure(self, error: Exception) -> Failure:
         """Says what an error of the client means.
@@ -178,6 +197,9 @@ class Endpoint:
         if not isinstance(error, self._openai.APIStatusError):
             return Failure("malformed_reply", text, was_billed=None)
         status = error.status_code
+        if 300 <= status < 400:
+            text = f"{self.address} sends on to another address{self._moved_to(error.response)}."
+            return Failure(f"status_{status}", text, was_billed=False, retry=False, fatal=True)
         wait_seconds = retry_after_seconds(error.response.headers)
         if status == 429:
             is_broke = error.code == "insufficient_quota"
@@ -199,13 +221,22 @@ class Endpoint:
             return Failure(f"status_{status}", text, was_billed=False, retry=False, fatal=True)
         return Failure("refused_request", text, was_billed=False, retry=status in (409, 425))
 
+    def _moved_to(self, response: Any) -> str:
+        """Where a redirect leads to, without a password, a query or the key; '' where it does not say."""
+        try:
+            parts = urllib.parse.urlsplit(response.headers.get("location", ""))
+        except ValueError:
+            return ""
+        place = f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return self.scrubbed(f", {parts.scheme}://{place}" if parts.netloc else f", {place}") if place else ""
+
     def scrubbed(self, text: str) -> str:
         """Returns a message on one line without the key, as a file can hold it.
 
         Args:
           text: as a server or the client wrote it.
         """
-        return " ".join(_whole(text.replace(self._key, "***")).split())[:_LONGEST_MESSAGE]
+        return " ".join(_whole(_without(text, self._spellings)).split())[:_LONGEST_MESSAGE]
 
 
 def read_reply(content: bytes | str | Mapping[str, Any]) -> Reply:
@@ -284,6 +315,42 @@ def _confidence(logprobs: Any) -> float | None:
         # The answer is paid for all the same.
         return None
     return math.exp(min(total, 0.0)) if math.isfinite(total) and total <= _HIGHEST_LOGPROB else None
+
+
+def _http_client(openai: Any, address: str, timeout_seconds: float) -> Any:
+    """The client's own, but for redirects: one reserve is one request, and what is sent is not sent on."""
+
+    class Client(openai.DefaultHttpxClient):
+        def send(self, request: Any, **options: Any) -> Any:
+            # Reading costs nothing, and some servers keep the results of batches elsewhere.
+            return super().send(request, **(options | {"follow_redirects": request.method == "GET"}))
+
+    return Client(base_url=address, timeout=timeout_seconds, follow_redirects=False)
+
+
+def _key() -> str:
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not key:
+        raise EndpointError(
+            f"{KEY_VARIABLE} is not set. Fix: export {KEY_VARIABLE}=...; servers of one's own mostly take any."
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise EndpointError(
+            f"{KEY_VARIABLE}: the key ({len(key)} characters) has a line end, another control character, or one beyond "
+            f"ASCII, and no request can carry it. Fix: copy it again, on one line, and export {KEY_VARIABLE}=..."
+        )
+    return key
+
+
+def _spellings(key: str) -> tuple[str, ...]:
+    """A key as it stands in a text, and in a text that quotes JSON or Python."""
+    return tuple(sorted({key, json.dumps(key)[1:-1], repr(key)[1:-1]}, key=len, reverse=True))
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def _whole(text: str) -> str:

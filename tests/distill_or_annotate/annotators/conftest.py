@@ -2,6 +2,9 @@
 
 import contextlib
 import itertools
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -56,6 +59,45 @@ def serve(prices):
             answers = {row["source"]: row["target"] for row in rows}
             model = RehearsalModel(answers, prices, faults=faults, seed=seed, wrong_share=wrong_share)
             return stack.enter_context(RehearsalServer(model, **server))
+
+        yield start
+
+
+@pytest.fixture
+def answering():
+    """A function that starts a server which answers as a function says: headers -> status, body, headers.
+
+    It returns the address and the list of the paths that were asked for.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(answer):
+            asked = []
+
+            class Handler(BaseHTTPRequestHandler):
+                protocol_version = "HTTP/1.1"
+
+                def log_message(self, *args):
+                    pass
+
+                def do_POST(self):
+                    asked.append(self.path)
+                    self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                    status, body, headers = answer(self.headers)
+                    data = json.dumps(body).encode()
+                    self.send_response(status)
+                    for name, value in {"Content-Type": "application/json", **headers}.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+
+            server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}/v1", asked
 
         yield start
 

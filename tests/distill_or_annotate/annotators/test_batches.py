@@ -1,13 +1,14 @@
 """Batches over real HTTP: reserved whole, found again after a kill at any point, closed line by line."""
 
 import json
+import os
 
 import pytest
 
 from distill_or_annotate.annotators import labelling
 from distill_or_annotate.annotators.accounts import Account, AccountError
 from distill_or_annotate.annotators.batches import Batches
-from distill_or_annotate.annotators.endpoint import EndpointError
+from distill_or_annotate.annotators.endpoint import KEY_VARIABLE, EndpointError
 
 # What a line of a batch can do wrong.
 FAULTS = {"rate_limited": 0.1, "server_error": 0.1, "truncated": 0.1, "malformed": 0.1, "no_usage": 0.1, "outside": 0.1}
@@ -54,6 +55,21 @@ def test_lines_that_fail_go_into_the_next_batch_or_are_set_aside(serve, batch, r
     assert summary.set_aside.keys() == {"outside"} and summary.n_left == 0
     assert len(server.batches) > 2 and summary.balance.unconfirmed_usd > 0
     _check_law(server, summary)
+
+
+def test_a_key_that_a_line_quotes_stands_nowhere_on_disk(serve, batch, rows, tmp_path, monkeypatch):
+    key, real = os.environ[KEY_VARIABLE], Batches._lines
+
+    def quoting(self, found):
+        lines, n_broken = real(self, found)
+        for line in lines:
+            line["response"]["body"]["choices"][0]["message"]["content"] = f"for Bearer {key}"
+        return lines, n_broken
+
+    monkeypatch.setattr(Batches, "_lines", quoting)
+    assert batch(serve(rows), rows[:3]).n_set_aside == 3
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"for Bearer ***" in written and key.encode() not in written
 
 
 def test_a_batch_is_made_no_larger_than_the_cap_allows(serve, batch, rows):

@@ -108,6 +108,79 @@ def test_a_missing_key_is_asked_for(monkeypatch, value):
         Endpoint("rehearsal")
 
 
+@pytest.mark.parametrize("around", [" {}", "{}\n", "{}\r\n", "\t{} "])
+def test_white_space_around_a_key_is_no_part_of_it(serve, monkeypatch, around):
+    server = serve([{"source": "Mix .", "target": "Mix [Action]"}], key="right-key")
+    monkeypatch.setenv(KEY_VARIABLE, around.format("right-key"))
+    assert Endpoint("rehearsal", base_url=server.url).complete(ASKED, 20).text == "Mix [Action]"
+
+
+@pytest.mark.parametrize("key", ["sk-xyzzy\nsk-other", "sk-xyzzy\x00", "sk-xyzzy\u2026", "sk-\xe9xyzzy"])
+def test_a_key_that_no_request_can_carry_is_refused_and_not_quoted(monkeypatch, key):
+    monkeypatch.setattr(endpoint_module.os, "environ", {KEY_VARIABLE: key})
+    with pytest.raises(EndpointError, match=r"OPENAI_API_KEY: the key .* export") as caught:
+        Endpoint("rehearsal")
+    assert "xyzzy" not in str(caught.value)
+
+
+def test_a_request_that_the_client_refuses_to_write_was_never_sent(answering):
+    url, asked = answering(lambda headers: (200, GOOD, {}))
+    endpoint = Endpoint("rehearsal", base_url=url)
+    endpoint.client = endpoint.client.with_options(default_headers={"X-Broken": "a\rb"})
+    with pytest.raises(Failure) as caught:
+        endpoint.complete(ASKED, 20)
+    assert caught.value.was_billed is False and asked == []
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), -0.1, "warm"])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    with pytest.raises(EndpointError, match=r"--temperature: received .* at least 0"):
+        Endpoint("rehearsal", temperature=temperature)
+
+
+def _quoting(headers):
+    choice = {"message": {"content": f"for {headers['Authorization']}"}, "finish_reason": headers["Authorization"]}
+    return 200, GOOD | {"choices": [choice]}, {}
+
+
+def test_a_key_that_an_answer_quotes_is_cut_out_of_it(answering):
+    reply = Endpoint("rehearsal", base_url=answering(_quoting)[0]).complete(ASKED, 20)
+    assert (reply.text, reply.finish_reason, reply.usage) == ("for Bearer ***", "Bearer ***", Usage(12, 4, 3))
+
+
+def test_a_key_that_is_a_mere_word_leaves_the_answers_whole(answering, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "any")
+    url, _ = answering(lambda headers: (200, GOOD | {"choices": [{"message": {"content": "many"}}]}, {}))
+    assert Endpoint("rehearsal", base_url=url).complete(ASKED, 20).text == "many"
+
+
+def test_a_key_is_cut_out_of_a_message_that_quotes_it_as_json_or_python(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "sk-xy'z\"z\\y")
+    endpoint = Endpoint("rehearsal")
+    for text in ("sk-xy'z\"z\\y", json.dumps("sk-xy'z\"z\\y"), repr("sk-xy'z\"z\\y")):
+        assert "xy" not in endpoint.scrubbed(f"no {text}")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_one_request_and_says_where_it_leads(answering, status):
+    place = "http://user:xyzzy@elsewhere.example/v2/chat?key=xyzzy"
+    url, asked = answering(lambda headers: (status, {}, {"Location": place}))
+    with pytest.raises(Failure) as caught:
+        Endpoint("rehearsal", base_url=url).complete(ASKED, 20)
+    failure = caught.value
+    assert len(asked) == 1 and "xyzzy" not in str(failure)
+    assert f"{url} sends on to another address, http://elsewhere.example/v2/chat." in str(failure)
+    assert (failure.was_billed, failure.retry, failure.fatal) == (False, False, True)
+
+
+@pytest.mark.parametrize("place", ["", "http://[broken", "/v1/chat/completions"])
+def test_a_redirect_to_nowhere_or_to_itself_is_one_request(answering, place):
+    url, asked = answering(lambda headers: (307, {}, {"Location": place}))
+    with pytest.raises(Failure, match="sends on to another address"):
+        Endpoint("rehearsal", base_url=url).complete(ASKED, 20)
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize(
     "url", ["http://user:xyzzy@host/v1", "https://host/v1?key=xyzzy", "host:80/v1", "ftp://host/v1"]
 )

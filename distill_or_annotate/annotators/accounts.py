@@ -85,6 +85,9 @@ class Account:
         self._reconciled: Row | None = None
         self.answers: dict[str, Row] = {}
         self.set_aside_rows: dict[str, Row] = {}
+        # Items whose last attempt says that no further one helps, as long as no row sets them aside.
+        self.hopeless: dict[str, Row] = {}
+        # Attempts that failed; those that only ended with their process are counted apart.
         self.n_failures: Counter[str] = Counter()
         self.n_truncated: Counter[str] = Counter()
         self.n_lost: Counter[str] = Counter()
@@ -310,15 +313,17 @@ class Account:
             if row.get("outcome") == "answered":
                 self._answer(row)
             elif "item" in row:
-                self.n_failures[row["item"]] += 1
+                self._failures_of(row)[row["item"]] += 1
                 self.n_truncated[row["item"]] += row.get("outcome") == "truncated"
-                self.n_lost[row["item"]] += row.get("outcome") in (GONE, BROKEN)
+                if row.get("is_final"):
+                    self.hopeless[row["item"]] = dict(row)
         elif status == "reconciled":
             now = dataclasses.replace(now, unconfirmed_usd=usd)
             self._given_up.clear()  # the invoice holds them
             self._reconciled = {**row, "spent_usd": now.settled_usd + usd}
         elif status == "set_aside":
             self.set_aside_rows[row["item"]] = dict(row)
+            self.hopeless.pop(row["item"], None)
         elif status == "taken_back":
             self.set_aside_rows.pop(row["item"], None)
             del self.n_failures[row["item"]], self.n_lost[row["item"]]
@@ -327,15 +332,18 @@ class Account:
     def _answer(self, row: Mapping[str, Any]) -> None:
         self.answers[row["item"]] = dict(row)
         self.set_aside_rows.pop(row["item"], None)
+        self.hopeless.pop(row["item"], None)
+
+    def _failures_of(self, row: Mapping[str, Any]) -> Counter[str]:
+        return self.n_lost if row.get("outcome") in (GONE, BROKEN) else self.n_failures
 
     def _taken_back(self, row: Mapping[str, Any]) -> Balance:
         """The balance without an unconfirmed row, whose item has one failure less."""
         now, n_items = self._balance, int("item" in row)
         if n_items:
             # Counters that were set to nothing meanwhile stay there.
-            was_lost = row.get("outcome") in (GONE, BROKEN)
-            self.n_failures[row["item"]] = max(0, self.n_failures[row["item"]] - 1)
-            self.n_lost[row["item"]] = max(0, self.n_lost[row["item"]] - was_lost)
+            counts = self._failures_of(row)
+            counts[row["item"]] = max(0, counts[row["item"]] - 1)
         unconfirmed_usd = max(0.0, now.unconfirmed_usd - row["usd"])
         return dataclasses.replace(now, unconfirmed_usd=unconfirmed_usd, n_requests=now.n_requests - n_items)
 

@@ -70,6 +70,8 @@ class Batches:
             if n_in_vain >= self._settings.n_attempts:
                 raise EndpointError(f"stopped: {n_in_vain} batches in a row gave no label. See the ledger for reasons.")
             todo = [item for item in todo if item.key not in over]
+            if n_failures := [self._account.n_failures[item.key] for item in chunk if item.key not in over]:
+                time.sleep(self._settings.wait_seconds(max(n_in_vain, *n_failures)))
 
     def collect(self, pool: Sequence[Item]) -> set[str]:
         """Finishes the batch that an earlier process left open, if there is one.
@@ -110,6 +112,7 @@ class Batches:
             item_usd[item.key] = usd
             total_usd += usd
         fields = {"item_usd": item_usd, "prices": dataclasses.asdict(self._prices), "token": uuid.uuid4().hex}
+        fields["output_tokens"] = self._settings.output_tokens  # of an item of which no answer was cut yet
         entry_id = self._account.reserve(sum(item_usd.values()), tier=BATCH, **fields)
         return chunk, {"entry_id": entry_id, **fields}
 
@@ -220,12 +223,15 @@ class Batches:
         if status != 200:
             error = line.get("error") or response.get("body")
             told = {"outcome": f"status_{status}", "detail": self._endpoint.scrubbed(json.dumps(error))}
+            retry = status is None or status in (408, 409, 429) or status >= 500
+            if not retry:
+                fields["is_final"] = True
             if _may_be_billed(status, line.get("error")):
                 usd = fields["reserved_usd"]
                 self._account.leave_unconfirmed(row["entry_id"], usd, item=item.key, **fields, **told)
             else:
                 self._account.release(row["entry_id"], item=item.key, **fields, **told)
-            return Verdict(retry=status is None or status in (408, 409, 429) or status >= 500, **told)
+            return Verdict(retry=retry, **told)
         try:
             reply = self._endpoint.read(response.get("body") or "")
         except Failure as failure:
@@ -233,9 +239,16 @@ class Batches:
             usd = fields["reserved_usd"]
             self._account.leave_unconfirmed(row["entry_id"], usd, item=item.key, **fields, **told)
             return Verdict(retry=True, **told)
-        verdict = judge(reply, self._prompter.form, item.source)
+        verdict = judge(reply, self._prompter.form, item.source, self._limit(row, item))
         close_answer(self._account, row["entry_id"], item, reply, verdict, prices, **fields)
         return verdict
+
+    def _limit(self, row: Row, item: Item) -> int | None:
+        """The most tokens of an answer, as the batch was made; None where its reserve does not say."""
+        if "output_tokens" not in row:
+            return None
+        settings = dataclasses.replace(self._settings, output_tokens=row["output_tokens"])
+        return settings.limit(self._account.n_truncated[item.key])
 
     def _awaited(self, batch_id: str) -> dict[str, Any]:
         while True:

@@ -20,6 +20,8 @@ from distill_or_annotate.ledger.journal import Row, Transaction
 
 # What makes two labellings different ones, so that their labels must not share a file.
 _IDENTITY = ("task", "model", "prompt")
+# Processes that may end while an item is under way, for each attempt that it has.
+_LOST_PER_ATTEMPT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +194,7 @@ def items_left(
     known, header = _header(account), _identity(prompter, model)
     if known is None or any(known[field] != header[field] for field in _IDENTITY):
         return pool
-    over = {*account.answers, *(() if retry_set_aside else account.set_aside_rows)}
+    over = {*account.answers, *(() if retry_set_aside else (*account.set_aside_rows, *account.hopeless))}
     # An open batch is paid for.
     over.update(*(row.get("item_usd", ()) for row in account.open_reserves()))
     return [item for item in pool if item.key not in over]
@@ -207,11 +209,19 @@ def _header(account: Account) -> Row | None:
 
 
 def _set_aside_lost(account: Account, pool: Sequence[Item], n_attempts: int) -> None:
-    """Sets the items aside that were under way whenever a process ended, and have had all of their attempts."""
+    """Sets aside what a killed process had no time to, and items that were under way at the end of many processes.
+
+    Most of those were there by chance: they have twice the attempts, and none of it counts as one.
+    """
     for item in pool:
-        if account.n_lost[item.key] and item.key not in account.answers.keys() | account.set_aside_rows.keys():
-            verdict = Verdict(accounts.GONE, retry=True, detail="processes ended while it was asked for")
-            set_aside(account, item, verdict, n_attempts)
+        if item.key in account.answers or item.key in account.set_aside_rows:
+            continue
+        if row := account.hopeless.get(item.key):
+            set_aside(account, item, Verdict(row["outcome"], detail=row.get("detail", "")), n_attempts)
+        elif account.n_lost[item.key] >= _LOST_PER_ATTEMPT * n_attempts:
+            n_lost = account.n_lost[item.key]
+            told = {"reason": accounts.GONE, "detail": f"{n_lost} processes ended while it was asked for"}
+            account.note("set_aside", item=item.key, **told, n_attempts=account.n_failures[item.key] + n_lost)
 
 
 def _check_not_foreign(out: pathlib.Path) -> None:

@@ -17,6 +17,9 @@ from distill_or_annotate.annotators.token_prices import TokenPrices
 from distill_or_annotate.ledger import CapReached
 
 _LONGEST_BACKOFF_SECONDS = 60.0
+# Why an answer ended, in the words of servers: at the limit of its tokens, and for certain not there.
+_CUT = ("length", "max_tokens", "model_length")
+_NOT_CUT = ("stop", "error", "content_filter", "malformed_reply")
 # A truncated answer is asked for again with twice the room, so often.
 _DOUBLINGS = 2
 
@@ -59,6 +62,14 @@ class Settings:
         """
         return self.output_tokens << min(n_truncated, _DOUBLINGS)
 
+    def wait_seconds(self, n_failures: int) -> float:
+        """Returns how long to wait before the next attempt.
+
+        Args:
+          n_failures: how many failed before.
+        """
+        return min(self.backoff_seconds * 2 ** max(0, n_failures - 1), _LONGEST_BACKOFF_SECONDS)
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -77,19 +88,25 @@ class Verdict:
     detail: str = ""
 
 
-def judge(reply: Reply, form: LabelForm, source: str) -> Verdict:
+def judge(reply: Reply, form: LabelForm, source: str, output_tokens: int | None = None) -> Verdict:
     """Says whether a reply holds a label.
 
     Args:
       reply: the reply.
       form: the task.
       source: the item.
+      output_tokens: the most tokens that the answer was allowed; None where nobody knows.
     """
-    if reply.finish_reason == "length":
+    reason = reply.finish_reason.lower()
+    # Some servers name no reason, or one of their own, for an answer that they cut.
+    is_full = reply.usage is not None and output_tokens is not None and reply.usage.output_tokens >= output_tokens
+    if reason in _CUT or (is_full and reason not in _NOT_CUT):
         return Verdict("truncated", retry=True, detail="the answer was cut at the limit of its tokens")
-    if reply.finish_reason == "content_filter":
+    if reason == "error":
+        return Verdict("server_error", retry=True, detail="the server says that an error ended the answer")
+    if reason == "content_filter":
         return Verdict("content_filter", detail="the provider's filter held the answer back")
-    if reply.finish_reason == "malformed_reply":
+    if reason == "malformed_reply":
         return Verdict("malformed_reply", retry=True, detail="the reply has no message")
     try:
         return Verdict("answered", form.read(reply.text, source))
@@ -114,6 +131,8 @@ def close_answer(
     """
     fields |= {"item": item.key, "outcome": verdict.outcome, "finish_reason": reply.finish_reason}
     fields["answer"] = verdict.label if verdict.outcome == "answered" else reply.text
+    if verdict.outcome != "answered" and not verdict.retry:
+        fields |= {"is_final": True, "detail": verdict.detail}
     if reply.confidence is not None:
         fields["confidence"] = reply.confidence
     if reply.usage is None:
@@ -245,7 +264,7 @@ class Workers:
         except Failure as failure:
             return self._failed(reserve, item, failure), failure.retry_after_seconds
         self._has_replied = True
-        verdict = judge(reply, self._prompter.form, item.source)
+        verdict = judge(reply, self._prompter.form, item.source, output_tokens)
         close_answer(self._account, reserve, item, reply, verdict, self._prices)
         return verdict, None
 
@@ -254,6 +273,8 @@ class Workers:
             # The key was let in before: this refusal is the item's own.
             failure = Failure("refused_request", failure.text, was_billed=failure.was_billed, retry=False)
         fields = {"item": item.key, "outcome": failure.outcome, "detail": failure.text}
+        if not (failure.retry or failure.fatal):
+            fields["is_final"] = True
         if failure.was_billed is False:
             self._account.release(reserve, **fields)
         else:
@@ -263,7 +284,7 @@ class Workers:
         return Verdict(failure.outcome, retry=failure.retry, detail=failure.text)
 
     def _back_off(self, n_failures: int, wait_seconds: float | None, for_all: bool) -> None:
-        seconds = min(self._settings.backoff_seconds * 2 ** max(0, n_failures - 1), _LONGEST_BACKOFF_SECONDS)
+        seconds = self._settings.wait_seconds(n_failures)
         # Spread, so that those who failed together don't come back together; never sooner than the server asked.
         seconds = max(seconds * random.uniform(0.5, 1.0), wait_seconds or 0.0)
         until = time.monotonic() + seconds

@@ -278,14 +278,14 @@ def test_no_invoice_is_taken_while_a_batch_is_under_way(path):
             account.reconcile(0.5)
 
 
-def test_a_lost_request_counts_as_an_attempt_at_its_item(path):
+def test_a_lost_request_is_counted_apart_from_the_attempts_at_its_item(path):
     for _ in range(2):
         with accounts.opened(path, 5.0) as account:
             account.close_lost()
             _reserve(account, 0.25, item="b")
     with accounts.opened(path, 5.0) as account:
         account.close_lost()
-        assert account.n_failures == {"b": 2} and account.balance().n_requests == 2
+        assert account.n_lost == {"b": 2} and not account.n_failures["b"] and account.balance().n_requests == 2
 
 
 def test_those_who_wait_for_room_are_let_go_when_the_labelling_stops(path):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from distill_or_annotate.annotators import batches as batches_module
 from distill_or_annotate.annotators import labelling
 from distill_or_annotate.annotators.accounts import Account, AccountError
 from distill_or_annotate.annotators.batches import Batches
@@ -70,6 +71,34 @@ def test_a_key_that_a_line_quotes_stands_nowhere_on_disk(serve, batch, rows, tmp
     assert batch(serve(rows), rows[:3]).n_set_aside == 3
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"for Bearer ***" in written and key.encode() not in written
+
+
+def test_the_wait_before_the_next_batch_grows_while_lines_fail(serve, batch, rows, monkeypatch):
+    waits, server = [], serve(rows, faults={"rate_limited": 1.0}, batch_seconds=0)
+    monkeypatch.setattr(batches_module.time, "sleep", waits.append)
+    with pytest.raises(EndpointError, match="4 batches in a row"):
+        batch(server, rows[:2], settings={"n_attempts": 4, "backoff_seconds": 40.0, "poll_seconds": 0.0})
+    assert [wait for wait in waits if wait] == [40.0, 60.0, 60.0]
+
+
+def test_a_line_without_a_reason_that_is_full_was_cut_at_the_limit_of_its_batch(serve, batch, rows, monkeypatch):
+    real = Batches._lines
+
+    def silent(self, found):
+        lines, n_broken = real(self, found)
+        for line in lines:
+            line["response"]["body"]["choices"][0]["finish_reason"] = None
+        return lines, n_broken
+
+    server = serve(rows)
+    monkeypatch.setattr(Batches, "_lines", silent)
+    with monkeypatch.context() as patched:
+        _kill_when(patched, Batches, "_awaited", lambda *_: True)
+        with pytest.raises(Killed):
+            batch(server, rows[:2], settings={"output_tokens": 4})
+    summary = batch(server, rows[:2], settings={"output_tokens": 64})
+    outcomes = [row.get("outcome") for row in _lines(labelling.ledger_path(summary.out))]
+    assert outcomes.count("truncated") == 2 and summary.n_labelled == 2
 
 
 def test_a_batch_is_made_no_larger_than_the_cap_allows(serve, batch, rows):

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from distill_or_annotate.annotators import forms, labelling, prompts
 from distill_or_annotate.annotators.accounts import AccountError
 from distill_or_annotate.annotators.endpoint import KEY_VARIABLE, Endpoint, EndpointError
-from distill_or_annotate.annotators.items import PoolError
+from distill_or_annotate.annotators.items import PoolError, items_of
 from distill_or_annotate.annotators.rehearsal_model import FAULTS
 from distill_or_annotate.ledger import journal
 
@@ -272,12 +272,49 @@ def test_an_item_that_ends_the_process_again_and_again_is_set_aside(serve, label
     with monkeypatch.context() as patched:
         patched.setattr(Endpoint, "complete", deadly)
         settings = {"n_attempts": 3, "concurrency": 1}
-        for _ in range(3):
+        for _ in range(6):  # twice the attempts
             assert isinstance(_ended(lambda: label(server, rows, settings=settings)), MemoryError)
         summary = label(server, rows, settings=settings)
     assert summary.n_labelled == len(rows) - 1 and summary.set_aside == {"process gone": 1}
+    assert _lines(labelling.set_aside_path(summary.out))[0]["n_attempts"] == 6
     again = label(server, rows, retry_set_aside=True, settings=settings)
     assert again.n_labelled == len(rows)
+
+
+def test_processes_that_end_leave_their_items_all_of_their_attempts(serve, label, rows, tmp_path):
+    server, path = serve(rows, faults={"truncated": 1.0}), tmp_path / "labels.jsonl.ledger.jsonl"
+    settings = {"n_attempts": 2, "concurrency": 1}
+    label(server, rows[:1], out=tmp_path / "other.jsonl", settings=settings)
+    header = (tmp_path / "other.jsonl.ledger.jsonl").read_text().splitlines()[0]
+    key = items_of([rows[0]["source"]])[0].key
+    reserves = ({"entry_id": f"r{i:07d}", "status": "reserved", "usd": 1e-4, "tier": "standard"} for i in (1, 2, 3))
+    path.write_text(header + "\n" + "".join(json.dumps(row | {"item": key}) + "\n" for row in reserves))
+    summary = label(server, rows[:1], settings=settings)
+    assert server.n_requests == 4 and summary.set_aside == {"truncated": 1}
+    assert summary.balance.unconfirmed_usd == pytest.approx(3e-4)
+
+
+@pytest.mark.parametrize("fault", ["outside", "refused"])
+def test_an_item_rejected_before_a_kill_is_set_aside_and_not_paid_again(serve, label, rows, fault):
+    server = serve(rows, faults={fault: 1.0})
+    summary = label(server, rows[:3], settings={"concurrency": 1})
+    whole, books = labelling.set_aside_path(summary.out).read_bytes(), labelling.ledger_path(summary.out)
+    kept = books.read_text().splitlines(keepends=True)
+    books.write_text("".join(kept[:-1]))  # killed between the reply and the row that sets its item aside
+    again = label(server, rows[:3])
+    assert server.n_requests == 3 and again.set_aside == summary.set_aside
+    assert labelling.set_aside_path(again.out).read_bytes() == whole
+    label(server, rows[:3], retry_set_aside=True)
+    assert server.n_requests == 6
+
+
+def test_a_refused_key_sets_nothing_aside_when_it_is_mended(serve, label, rows, monkeypatch):
+    server = serve(rows, key="right-key")
+    for _ in range(3):
+        with pytest.raises(EndpointError, match="the key is refused"):
+            label(server, rows[:2], settings={"n_attempts": 2, "concurrency": 1})
+    monkeypatch.setenv(KEY_VARIABLE, "right-key")
+    assert label(server, rows[:2], settings={"n_attempts": 2}).n_labelled == 2
 
 
 def test_a_forbidden_item_is_set_aside_once_others_were_answered(serve, label, rows):

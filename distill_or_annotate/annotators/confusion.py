@@ -1,7 +1,8 @@
 """How annotators mistake one class for another: matrices assumed, written down, or fitted to several labels an item."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def assumed(labels: Sequence[str], accuracy: float) -> Confusion:
       labels: the classes, at least 2.
       accuracy: share of right labels of each class, 0 to 1.
     """
-    if len(labels) < 2 or not 0 <= accuracy <= 1:
+    if not _is_number(accuracy) or len(labels) < 2 or not 0 <= accuracy <= 1:
         raise ConfusionError(f"accuracy {accuracy!r} of {len(labels)} labels: 0 to 1, and two labels, are needed.")
     off = (1 - accuracy) / (len(labels) - 1)
     matrix = np.full((len(labels), len(labels)), off)
@@ -71,29 +72,50 @@ def from_shares(labels: Sequence[str], shares: Mapping[str, Mapping[str, float]]
 
     Args:
       labels: the classes.
-      shares: true label -> given label -> share; what a row leaves out is taken for right.
+      shares: true label -> given label -> share; a row that leaves its own label out has the rest of it right.
 
     Raises:
-      ConfusionError: an unknown label, or shares above 1.
+      ConfusionError: an unknown label or one that stands there twice, a share that is none, or a row that does not add
+        up to 1.
     """
-    index = {label.upper(): i for i, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels)))
     if not isinstance(shares, Mapping):
         raise ConfusionError(f"confusion: received {shares!r}; a table by true label is needed.")
-    for true, row in shares.items():
+    for number, (true, row) in zip(_places(labels, shares, ""), shares.items(), strict=True):
         if not isinstance(row, Mapping):
             raise ConfusionError(f"confusion: {true} = {row!r}; shares by given label are needed, as in {{NO = 0.1}}.")
-        for given, share in row.items():
-            for name in (true, given):
-                if name.upper() not in index:
-                    raise ConfusionError(f"confusion: {name!r} is not among the labels {', '.join(labels)}.")
-            matrix[index[true.upper()], index[given.upper()]] = share
-    rest = 1 - matrix.sum(1)
-    for label, left in zip(labels, rest, strict=True):
+        places = _places(labels, row, f" in the row of {true}")
+        for place, (given, share) in zip(places, row.items(), strict=True):
+            if not _is_number(share) or not 0 <= share < math.inf:
+                raise ConfusionError(f"confusion: {true} = {{{given} = {share!r}}}; a share is a number of 0 to 1.")
+            matrix[number, place] = share
+        left = 1 - matrix[number].sum()
         if left < -_ROUNDING:
-            raise ConfusionError(f"confusion: the shares of {label} add up to {1 - left:g}; 1 is the most.")
-    matrix[np.diag_indices(len(labels))] += rest
+            raise ConfusionError(f"confusion: the shares of {true} add up to {1 - left:g}; 1 is the most.")
+        if left > _ROUNDING and number in places:
+            raise ConfusionError(
+                f"confusion: the shares of {true} add up to {1 - left:g}, with that of {labels[number]} itself. Fix: "
+                f"shares that add up to 1, or leave {labels[number]} out of its own row for the rest of it."
+            )
+    matrix[np.diag_indices(len(labels))] += np.maximum(0, 1 - matrix.sum(1))
     return Confusion(tuple(labels), matrix, ASSUMED, "written down by the user")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _places(labels: Sequence[str], named: Iterable[str], of_what: str) -> list[int]:
+    """Where names stand among the labels, in any case."""
+    index = {label.upper(): i for i, label in enumerate(labels)}
+    places: list[int] = []
+    for name in named:
+        if name.upper() not in index:
+            raise ConfusionError(f"confusion: {name!r} is not among the labels {', '.join(labels)}.")
+        if index[name.upper()] in places:
+            raise ConfusionError(f"confusion: {name!r}{of_what} stands there twice. Fix: write it once.")
+        places.append(index[name.upper()])
+    return places
 
 
 def fitted_to_gold(labels: Sequence[str], gold: np.ndarray, votes: np.ndarray) -> Confusion:

@@ -7,14 +7,18 @@ a smaller one, and a fifth annotator changes nothing of what the first four said
 import dataclasses
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from distill_or_annotate.annotators.confusion import Confusion
-from distill_or_annotate.metrics.entities import parse_entities
+from distill_or_annotate.ledger.cap import check_max_usd
+from distill_or_annotate.metrics.entities import is_malformed, parse_entities
 from distill_or_annotate.preprocess.rows import Row
 
 MAJORITY, ADJUDICATOR = "majority", "adjudicator"
+# What looks like a type; a source may hold such words too.
+_LABEL_LIKE = re.compile(r"\[[^\[\]\s]+\]")
 
 
 class SimulationError(ValueError):
@@ -117,7 +121,9 @@ def simulate(rows: Sequence[Row], annotators: Annotators, *, entities: bool, max
 
     Raises:
       SimulationError: a target that the confusion matrix does not know.
+      LedgerError: `max_usd` is no finite number of dollars of at least 0.
     """
+    max_usd = check_max_usd(max_usd)
     labels: list[str] = []
     votes: list[tuple[str, ...]] = []
     usd, n_disputed = 0.0, 0
@@ -146,7 +152,7 @@ _Said = str | list[tuple[int, str, str]]
 def _vote(row: Row, annotators: Annotators, who: int, entities: bool) -> _Said:
     name = f"{annotators.seed}:{who}:{row['source']}"
     if entities:
-        return _spans(row["target"], annotators.confusion, annotators.spans, name)
+        return _spans(row, annotators.confusion, annotators.spans, name)
     return _confused(row["target"], annotators.confusion, name)
 
 
@@ -155,7 +161,7 @@ def _judgement(row: Row, annotators: Annotators, entities: bool) -> str:
         return row["target"]
     name = f"{annotators.seed}:adjudicator:{row['source']}"
     if entities:
-        return _written(_spans(row["target"], annotators.adjudicator, SpanNoise(), name))
+        return _written(_spans(row, annotators.adjudicator, SpanNoise(), name))
     return _confused(row["target"], annotators.adjudicator, name)
 
 
@@ -177,9 +183,22 @@ def _confused(label: str, confusion: Confusion, name: str) -> str:
     return confusion.labels[int(shares.argmax())]  # the rounding of shares that add up to 1
 
 
-def _spans(target: str, confusion: Confusion, noise: SpanNoise, name: str) -> list[tuple[int, str, str]]:
+def _entities(row: Row, confusion: Confusion) -> list[tuple[str, str]]:
+    types, target = {label.upper() for label in confusion.labels}, row["target"]
+    of_source = set(row["source"].split())
+    unknown = [found for found in _LABEL_LIKE.findall(target) if found[1:-1].upper() not in types]
+    if unknown := [found for found in unknown if found not in of_source]:
+        raise SimulationError(
+            f"target: the type {unknown[0][:60]} of {target[:60]!r} is not among {', '.join(confusion.labels)}."
+        )
+    if is_malformed(target, types):
+        raise SimulationError(f"target: {target[:60]!r} is not of the form `words [Type] words [Type]`.")
+    return parse_entities(target, types)
+
+
+def _spans(row: Row, confusion: Confusion, noise: SpanNoise, name: str) -> list[tuple[int, str, str]]:
     given = []
-    for position, (text, kind) in enumerate(parse_entities(target, {label.upper() for label in confusion.labels})):
+    for position, (text, kind) in enumerate(_entities(row, confusion)):
         here = f"{name}:{position}"
         if _draw(f"{here}:missed") < noise.missed:
             continue

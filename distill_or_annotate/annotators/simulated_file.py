@@ -9,8 +9,8 @@ from typing import Any
 
 from distill_or_annotate.annotators import confusion as confusion_module
 from distill_or_annotate.annotators import votes
-from distill_or_annotate.annotators.confusion import Confusion
-from distill_or_annotate.annotators.forms import TEXT, LabelForm
+from distill_or_annotate.annotators.confusion import Confusion, ConfusionError
+from distill_or_annotate.annotators.forms import ENTITIES, TEXT, LabelForm
 from distill_or_annotate.annotators.items import replace_file
 from distill_or_annotate.annotators.simulated import ADJUDICATOR, Annotators, Simulated, SimulationError, SpanNoise
 from distill_or_annotate.preprocess.rows import Row
@@ -44,7 +44,8 @@ def read_annotators(path: pathlib.Path, form: LabelForm, gold: Mapping[str, str]
       gold: source -> true label, as far as known.
 
     Raises:
-      SimulationError: a field that is not known or missing, or a task of free text.
+      SimulationError: a field that is not known, missing or without effect, a value that cannot be, or a task of free
+        text.
     """
     if form.kind == TEXT:
         raise SimulationError(f"--simulate: {form.task} has no labels to confuse. Fix: take a task that has.")
@@ -63,16 +64,29 @@ def read_annotators(path: pathlib.Path, form: LabelForm, gold: Mapping[str, str]
         known = {name: data[name] for name in ("n_annotators", "adjudication", "adjudicator_usd", "batch_size", "seed")
                  if name in data}  # fmt: skip
         accuracy = data.get("adjudicator_accuracy")
-        is_settled = known.get("adjudication") == ADJUDICATOR and accuracy is not None
+        _check_effects(path, data, form)
         return Annotators(
             _confusion(path, data, form, gold),
             data["usd_per_judgement"],
             spans=SpanNoise(**data.get("spans", {})),
-            adjudicator=confusion_module.assumed(form.labels, accuracy) if is_settled else None,
+            adjudicator=confusion_module.assumed(form.labels, accuracy) if accuracy is not None else None,
             **known,
         )
+    except ConfusionError as error:
+        raise SimulationError(f"{path}: {error}") from None
     except TypeError as error:
         raise SimulationError(f"{path}: a field has a wrong form ({error}). Fix: see docs/annotating.md.") from None
+
+
+def _check_effects(path: pathlib.Path, data: Mapping[str, Any], form: LabelForm) -> None:
+    """Refuses fields that would change nothing."""
+    if "spans" in data and form.kind != ENTITIES:
+        raise SimulationError(f"{path}: [spans] has no effect, since {form.task} has no entities. Fix: leave it out.")
+    if "adjudicator_accuracy" in data and data.get("adjudication") != ADJUDICATOR:
+        raise SimulationError(
+            f'{path}: adjudicator_accuracy has no effect without adjudication = "{ADJUDICATOR}". Fix: add that, or '
+            "leave it out."
+        )
 
 
 def _confusion(path: pathlib.Path, data: Mapping[str, Any], form: LabelForm, gold: Mapping[str, str]) -> Confusion:

@@ -88,6 +88,11 @@ def test_what_is_not_written_down_is_right():
     np.testing.assert_allclose(found.matrix, [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 1]])
 
 
+def test_a_row_that_names_its_own_label_is_taken_as_it_stands():
+    found = confusion.from_shares(LABELS, {"a": {"A": 0.7, "c": 0.3}})
+    np.testing.assert_allclose(found.matrix, [[0.7, 0, 0.3], [0, 1, 0], [0, 0, 1]])
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
@@ -96,7 +101,16 @@ def test_what_is_not_written_down_is_right():
         (lambda: confusion.from_shares(LABELS, {"a": {"z": 0.1}}), "'z' is not among"),
         (lambda: confusion.from_shares(LABELS, {"a": {"b": 1.5}}), "shares of a add up to 1.5; 1 is the most"),
         (lambda: confusion.from_shares(LABELS, {"a": {"a": 0.9, "b": 0.2}}), "shares of a add up to 1.1"),
-        (lambda: confusion.from_shares(LABELS, {"a": {"b": -0.1}}), "each row"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": -0.1}}), r"a = \{b = -0\.1\}; a share"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": True}}), r"a = \{b = True\}; a share is a number"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": "0.1"}}), r"a = \{b = '0\.1'\}; a share is a number"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": [1]}}), r"a = \{b = \[1\]\}; a share is a number"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": float("nan")}}), r"a = \{b = nan\}; a share is a number"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": 0.1, "B": 0.2}}), "'B' in the row of a stands there twice"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"b": 0.1}, "A": {"c": 0.2}}), "'A' stands there twice"),
+        (lambda: confusion.from_shares(LABELS, {"a": {"a": 0.5, "b": 0.1}}), "a add up to 0.6, with that of a itself"),
+        (lambda: confusion.assumed(LABELS, True), "accuracy True"),
+        (lambda: confusion.assumed(LABELS, "0.9"), "accuracy '0.9'"),
         (lambda: confusion.from_shares(LABELS, {"a": 0.9}), "a = 0.9; shares by given label"),
         (lambda: confusion.from_shares(LABELS, 0.9), "received 0.9; a table"),
         (lambda: Confusion(LABELS, np.eye(2), "assumed", ""), "3 labels need"),

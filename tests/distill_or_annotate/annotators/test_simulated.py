@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from distill_or_annotate.annotators import confusion, simulated
 from distill_or_annotate.annotators.simulated import ADJUDICATOR, Annotators, SimulationError, SpanNoise
+from distill_or_annotate.ledger import LedgerError
 from distill_or_annotate.metrics.entities import WLP_TYPES, parse_entities
 
 LABELS = ("Irrelevant", "Supporting", "Refuting")
@@ -144,6 +145,33 @@ def test_provenance_is_assumed_unless_all_of_it_was_fitted():
 def test_annotators_that_cannot_be_are_refused(field, told):
     with pytest.raises(SimulationError, match=told):
         Annotators(confusion.assumed(LABELS, 0.9), **({"usd_per_judgement": 0.1} | field))
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("mix [Action] x [Foo] y [Reagent]", r"the type \[Foo\] of .* is not among Amount, Reagent"),
+        ("mix [Action] x y", "not of the form"),
+        ("[Action]", "not of the form"),
+    ],
+)
+def test_a_target_that_holds_no_entities_of_the_matrix_is_named(target, told):
+    rows = [{"source": "mix x y", "target": target}]
+    with pytest.raises(SimulationError, match=told):
+        simulated.simulate(rows, Annotators(confusion.assumed(WLP_TYPES, 1.0), 0.1), entities=True)
+
+
+def test_brackets_of_the_text_are_no_types():
+    rows = [{"source": "Use [viral] water", "target": "Use [Action] [viral] water [Reagent]"}]
+    found = simulated.simulate(rows, Annotators(confusion.assumed(WLP_TYPES, 1.0), 0.1), entities=True)
+    assert found.labels == (rows[0]["target"],)
+
+
+@pytest.mark.parametrize("max_usd", [float("nan"), -1.0, float("inf")])
+def test_a_cap_that_is_none_is_refused(max_usd):
+    with pytest.raises(LedgerError, match="max_usd: received"):
+        group = Annotators(confusion.assumed(LABELS, 0.9), 0.1)
+        simulated.simulate(_rows(2), group, entities=False, max_usd=max_usd)
 
 
 def test_a_target_outside_the_matrix_is_named():

@@ -15,7 +15,7 @@ from distill_or_annotate.annotators.endpoint import TOKEN_LIMIT_FIELDS, Endpoint
 from distill_or_annotate.annotators.estimates import BYTES_PER_TOKEN, Estimate, estimate
 from distill_or_annotate.annotators.token_prices import TokenPrices, token_prices
 from distill_or_annotate.annotators.workers import Settings
-from distill_or_annotate.ledger.cap import ceil_usd, usd_text
+from distill_or_annotate.ledger.cap import ceil_usd, check_max_usd, usd_text
 from distill_or_annotate.preprocess.rows import Row, read_rows
 from distill_or_annotate.prices import age_warning, load_book
 
@@ -122,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     for name in needed:
         if getattr(args, name) is None:
             raise ValueError(f"--{name.replace('_', '-')} is missing. Example: {EXAMPLE}")
+    _check_numbers(args)
     form = forms.of_task(args.task, args.task_module)
     out = _out(args)
     if args.simulate:
@@ -140,7 +141,9 @@ def run(args: argparse.Namespace) -> int:
     )
     most_counted = None if args.estimate else _MOST_COUNTED
     n_items = len(items.items_of(sources))
-    left = labelling.items_left(sources, prompter, args.model, out, retry_set_aside=args.retry_set_aside)
+    left = labelling.items_left(
+        sources, prompter, args.model, out, temperature=args.temperature, retry_set_aside=args.retry_set_aside
+    )
     told = estimate(left, prompter, prices, settings.output_tokens, most_counted)
     if args.estimate:
         print(json.dumps(dataclasses.asdict(told), indent=2) if args.json else _estimated(told, prices, n_items))
@@ -154,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
         logprobs=args.logprobs,
     )
     print(f"{endpoint.model} at {endpoint.address}. {_estimated(told, prices, n_items)}", file=sys.stderr)
+    if (address := labelling.address_of(out)) not in (None, endpoint.address):
+        print(f"warning: the labels in {out} were begun at {address}; these go to another address.", file=sys.stderr)
     with _shown(args.max_usd) as on_progress:
         summary = labelling.label_pool(
             sources,
@@ -182,6 +187,17 @@ def run(args: argparse.Namespace) -> int:
         )
         return CAP_STATUS
     return 0
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Checks what counts items, tokens and dollars, before any file is read."""
+    for name in ("limit", "max_output_tokens"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: received {value}; it must be at least 1. Fix: a larger one, or none."
+            )
+    check_max_usd(args.max_usd)
 
 
 def _out(args: argparse.Namespace) -> pathlib.Path:
@@ -241,7 +257,7 @@ def _prompter(args: argparse.Namespace, form: forms.LabelForm) -> prompts.Prompt
         labelled = read_rows(args.shot_file).rows
     elif args.shots:
         labelled = _training_rows(args.task)
-    text = args.instruction.read_text(encoding="utf-8") if args.instruction else None
+    text = _instruction(args.instruction) if args.instruction else None
     return prompts.make_prompter(
         form,
         labelled,
@@ -251,6 +267,13 @@ def _prompter(args: argparse.Namespace, form: forms.LabelForm) -> prompts.Prompt
         seed=args.seed,
         instruction=text,
     )
+
+
+def _instruction(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--instruction: {path} is not UTF-8 ({error}). Fix: save it as UTF-8.") from None
 
 
 def _training_rows(task: str) -> Sequence[Row]:
@@ -349,7 +372,9 @@ def _told(summary: labelling.Summary, compared: Agreement | None) -> Iterator[st
         f"most {usd_text(money.most_usd)}."
     )
     if summary.n_labelled:
-        yield f"{usd_text(money.settled_usd / summary.n_labelled)} settled for each label."
+        others = summary.n_paid_labels - summary.n_labelled
+        of_all = f" of the {summary.n_paid_labels:,} in these books" if others else ""
+        yield f"{usd_text(money.settled_usd / summary.n_paid_labels)} settled for each label{of_all}."
     if compared:
         yield compared.sentence()
     yield str(summary.out)

@@ -61,15 +61,19 @@ def read_sources(path: pathlib.Path, n_items: int | None = None) -> list[str]:
       n_items: how many to take; None for all.
 
     Raises:
-      PoolError: a line of another form; the message names it.
+      PoolError: a line of another form, or a file that is not UTF-8; the message names it.
       OSError: there is no such file.
     """
     sources: list[str] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip() or (n_items is not None and len(sources) >= n_items):
-                continue
-            sources.append(line.strip() if path.suffix == ".txt" else _source(line, f"{path}, line {number}"))
+    try:
+        # Some editors begin a file with a byte order mark, which is no part of its first item.
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip() or (n_items is not None and len(sources) >= n_items):
+                    continue
+                sources.append(line.strip() if path.suffix == ".txt" else _source(line, f"{path}, line {number}"))
+    except UnicodeDecodeError as error:
+        raise PoolError(f"--pool: {path} is not UTF-8 ({error}). Fix: save it as UTF-8.") from None
     return sources
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,8 +19,9 @@ from distill_or_annotate.annotators.workers import Settings, Verdict, Workers, s
 from distill_or_annotate.ledger import CapReached
 from distill_or_annotate.ledger.journal import Row, Transaction
 
-# What makes two labellings different ones, so that their labels must not share a file.
-_IDENTITY = ("task", "model", "prompt")
+# What makes two labellings different ones, so that their labels must not share a file. Older books don't say
+# the temperature.
+_IDENTITY = ("task", "model", "prompt", "temperature")
 # Processes that may end while an item is under way, for each attempt that it has.
 _LOST_PER_ATTEMPT = 2
 
@@ -36,6 +38,7 @@ class Summary:
       stopped_at_cap: why it stopped short of the pool; '' where it did not.
       needed_usd: a cap under which the next request fits; 0 where none was refused.
       out: the file of labels.
+      n_paid_labels: labels in the books, those of items that this pool lacks included: what the balance paid for.
     """
 
     n_items: int
@@ -45,6 +48,7 @@ class Summary:
     stopped_at_cap: str
     needed_usd: float
     out: pathlib.Path
+    n_paid_labels: int
 
     @property
     def n_set_aside(self) -> int:
@@ -173,8 +177,32 @@ def label_pool(
         return _summary(account, pool, out, work.cap)
 
 
+def address_of(out: pathlib.Path) -> str | None:
+    """Returns the address at which a labelling was begun; None where there are no books, or they don't say.
+
+    Args:
+      out: the file of labels.
+    """
+    if not ledger_path(out).exists():
+        return None
+    with ledger_path(out).open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            # The header is the first row, but for what a kill left of an earlier try at it.
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                if isinstance(row, dict) and row.get("status") == "header":
+                    return row.get("address")
+    return None
+
+
 def items_left(
-    sources: Sequence[str], prompter: Prompter, model: str, out: pathlib.Path, *, retry_set_aside: bool = False
+    sources: Sequence[str],
+    prompter: Prompter,
+    model: str,
+    out: pathlib.Path,
+    *,
+    temperature: float | None = None,
+    retry_set_aside: bool = False,
 ) -> list[Item]:
     """Returns the items of a pool that a labelling would still send; reads its books alone, and writes nothing.
 
@@ -183,6 +211,7 @@ def items_left(
       prompter: task, instruction and examples.
       model: the model's name at the endpoint.
       out: the file of labels.
+      temperature: as the endpoint is asked for it.
       retry_set_aside: whether what was set aside would be sent again.
 
     Raises:
@@ -191,8 +220,8 @@ def items_left(
     """
     pool = items.items_of(sources)
     account = Account(Transaction(ledger_path(out)), None)
-    known, header = _header(account), _identity(prompter, model)
-    if known is None or any(known[field] != header[field] for field in _IDENTITY):
+    known = _header(account)
+    if known is None or _differing(known, _identity(prompter, model, temperature)):
         return pool
     over = {*account.answers, *(() if retry_set_aside else (*account.set_aside_rows, *account.hopeless))}
     # An open batch is paid for.
@@ -200,8 +229,18 @@ def items_left(
     return [item for item in pool if item.key not in over]
 
 
-def _identity(prompter: Prompter, model: str) -> dict[str, str]:
-    return {"task": prompter.form.task, "model": model, "prompt": prompter.digest()}
+def _identity(prompter: Prompter, model: str, temperature: float | None) -> Row:
+    return {
+        "task": prompter.form.task,
+        "model": model,
+        "prompt": prompter.digest(),
+        "temperature": temperature,
+    }
+
+
+def _differing(known: Row, header: Row) -> str | None:
+    """The field in which two labellings differ; None where they are one."""
+    return next((field for field in _IDENTITY if field in known and known[field] != header[field]), None)
 
 
 def _header(account: Account) -> Row | None:
@@ -236,19 +275,18 @@ def _check_not_foreign(out: pathlib.Path) -> None:
 def _check_identity(
     account: Account, prompter: Prompter, endpoint: Endpoint, prices: TokenPrices, out: pathlib.Path
 ) -> None:
-    known, header = _header(account), _identity(prompter, endpoint.model)
+    known, header = _header(account), _identity(prompter, endpoint.model, endpoint.temperature)
     if known is None:
         _check_not_foreign(out)
         details = {"address": endpoint.address, "shots": prompter.n_shots, "fixed_shots": prompter.fixed}
         account.note("header", **header, **details, seed=prompter.seed, prices=dataclasses.asdict(prices))
         return
-    for field in _IDENTITY:
-        if known[field] != header[field]:
-            what = "instruction, examples, --shots or --seed" if field == "prompt" else field
-            raise AccountError(
-                f"{out} was labelled with another {what} ({known[field]!r}, now {header[field]!r}). Fix: give that, or "
-                "another --out."
-            )
+    if field := _differing(known, header):
+        what = "instruction, examples, --shots or --seed" if field == "prompt" else field
+        raise AccountError(
+            f"{out} was labelled with another {what} ({known[field]!r}, now {header[field]!r}). Fix: give that, or "
+            "another --out."
+        )
 
 
 def _progress(account: Account, pool: Sequence[Item]) -> Progress:
@@ -271,4 +309,5 @@ def _summary(account: Account, pool: Sequence[Item], out: pathlib.Path, cap: Cap
         stopped_at_cap=str(cap) if cap else "",
         needed_usd=cap.settled_usd + cap.reserved_usd + cap.worst_usd if cap else 0.0,
         out=out,
+        n_paid_labels=len(account.answers),
     )

@@ -6,6 +6,7 @@ import pytest
 
 from distill_or_annotate import cli
 from distill_or_annotate.annotators.endpoint import KEY_VARIABLE
+from distill_or_annotate.ledger.cap import usd_text
 
 BOOK = """
 [books.rehearsal]
@@ -162,12 +163,55 @@ def test_batches_cost_the_batch_tiers_price(words, serve, rows, capsys):
         (["--pool", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--concurrency", "0"], "concurrency: received 0"),
         (["--invoice-usd", "3"], "--invoice-usd: received 3.0"),
+        (["--limit", "-1"], "--limit: received -1; it must be at least 1"),
+        (["--limit", "0"], "--limit: received 0"),
+        (["--max-output-tokens", "0"], "--max-output-tokens: received 0; it must be at least 1"),
+        (["--temperature", "nan"], "--temperature: received nan"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(words, serve, rows, capsys, change, told):
     status = cli.main([*words, "--max-usd", "1", "--base-url", serve(rows).url, *change])
     printed = capsys.readouterr().err.splitlines()[-1]
     assert status == 2 and told in printed
+
+
+def test_the_dollars_of_a_label_count_the_labels_of_earlier_pools(words, serve, rows, capsys):
+    words = [*words, "--base-url", serve(rows).url, "--out", "labels.jsonl", "--max-usd", "1"]
+    assert cli.main([*words, "--json"]) == 0
+    usd = json.loads(capsys.readouterr().out)["balance"]["settled_usd"] / 60
+    assert cli.main([*words, "--limit", "6"]) == 0
+    assert f"{usd_text(usd)} settled for each label of the 60 in these books." in capsys.readouterr().out
+
+
+def test_another_temperature_is_another_labelling(words, serve, rows, capsys):
+    server = serve(rows)
+    words = [*words, "--base-url", server.url, "--max-usd", "1", "--limit", "5"]
+    assert cli.main([*words, "--temperature", "0"]) == 0
+    assert cli.main([*words, "--temperature", "0.0"]) == 0
+    assert cli.main([*words, "--temperature", "1"]) == 2
+    assert "another temperature (0.0, now 1.0). Fix: give that, or another --out" in capsys.readouterr().err
+    assert cli.main([*words, "--estimate"]) == 0
+    assert capsys.readouterr().out.startswith("5 items: about")
+
+
+def test_books_that_do_not_say_the_temperature_go_on(words, serve, rows, tmp_path):
+    server = serve(rows)
+    words = [*words, "--base-url", server.url, "--max-usd", "1"]
+    assert cli.main([*words, "--limit", "5"]) == 0
+    books = tmp_path / "gold_labels.jsonl.ledger.jsonl"
+    header, rest = books.read_text().split("\n", 1)
+    header = {name: value for name, value in json.loads(header).items() if name != "temperature"}
+    books.write_text(f"{json.dumps(header)}\n{rest}")
+    assert cli.main([*words, "--temperature", "1"]) == 0 and server.n_requests == 60
+
+
+def test_another_address_is_warned_of(words, serve, rows, capsys):
+    words = [*words, "--max-usd", "1"]
+    first, second = serve(rows).url, serve(rows).url
+    for url, limit in ((first, "5"), (first, "6"), (second, "7")):
+        assert cli.main([*words, "--limit", limit, "--base-url", url]) == 0
+        told = f"warning: the labels in gold_labels.jsonl were begun at {first}; these go to another address."
+        assert (told in capsys.readouterr().err) == (url == second)
 
 
 @pytest.mark.parametrize("missing", ["--max-usd", "--model", "--pool"])
@@ -196,6 +240,21 @@ def test_simulated_annotators_label_in_place_of_a_model(words, tmp_path, rows, c
     assert [line["source"] for line in found] == [row["source"] for row in rows] and len(found[0]["votes"]) == 3
     assert cli.main([*words, "--simulate", "group.toml", "--max-usd", "20"]) == 3
     assert len(_lines(tmp_path / "gold_simulated.jsonl")) == 20
+
+
+@pytest.mark.parametrize("max_usd", ["nan", "-1", "inf"])
+def test_simulated_annotators_take_no_cap_that_is_none(words, tmp_path, capsys, max_usd):
+    (tmp_path / "group.toml").write_text("usd_per_judgement = 0.26\naccuracy = 0.9\n")
+    assert cli.main([*words, "--simulate", "group.toml", "--max-usd", max_usd]) == 2
+    assert "max_usd: received" in capsys.readouterr().err and not (tmp_path / "gold_simulated.jsonl").exists()
+
+
+def test_noise_of_spans_needs_a_task_with_entities(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gold.jsonl").write_text('{"source": "a", "target": "REFUTES"}\n')
+    (tmp_path / "group.toml").write_text("usd_per_judgement = 0.1\naccuracy = 0.9\n[spans]\nmissed = 0.1\n")
+    assert cli.main(["annotate", "--task", "fever", "--pool", "gold.jsonl", "--simulate", "group.toml"]) == 2
+    assert "group.toml: [spans] has no effect, since fever has no entities" in capsys.readouterr().err
 
 
 def test_of_a_repeated_source_one_label_is_bought_and_compared(tmp_path, monkeypatch, capsys):
@@ -236,9 +295,15 @@ def test_mistakes_are_fitted_to_votes(tmp_path, monkeypatch, capsys):
         ("accuracy = 0.9\n", "usd_per_judgement is missing"),
         ("usd_per_judgement = 0.1\n", "nothing says how they err"),
         ('usd_per_judgement = "x"\naccuracy = 0.9\n', "received 'x'; it must be a finite number of dollars"),
-        ('usd_per_judgement = 0.1\naccuracy = "high"\n', "wrong form"),
+        ('usd_per_judgement = 0.1\naccuracy = "high"\n', "accuracy 'high'"),
         ("usd_per_judgement = nan\naccuracy = 0.9\n", "finite number of dollars"),
         ("usd = = 1\n", "no TOML"),
+        ("usd_per_judgement = 0.1\naccuracy = true\n", "group.toml: accuracy True"),
+        (
+            "usd_per_judgement = 0.1\n[confusion]\nAction = {Unit = true}\n",
+            "group.toml: confusion: Action = {Unit = True}",
+        ),
+        ("usd_per_judgement = 0.1\naccuracy = 0.9\nadjudicator_accuracy = 0.9\n", "adjudicator_accuracy has no effect"),
     ],
 )
 def test_a_file_of_annotators_that_cannot_be_used_is_refused(words, tmp_path, capsys, text, told):

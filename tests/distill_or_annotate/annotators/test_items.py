@@ -36,6 +36,20 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path, monkeypatch):
     items.check_out((tmp_path / "books",), {"--pool": pool, "--gold": tmp_path / "none"})
 
 
+@pytest.mark.parametrize("name", ["pool.jsonl", "pool.txt"])
+def test_a_byte_order_mark_is_no_part_of_the_first_item(tmp_path, name):
+    path = tmp_path / name
+    path.write_text('{"source": "Mix ."}\n' if name.endswith("l") else "Mix .\n", encoding="utf-8-sig")
+    assert items.read_sources(path) == ["Mix ."]
+
+
+@pytest.mark.parametrize("name", ["pool.jsonl", "pool.txt"])
+def test_a_pool_that_is_not_utf_8_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes("Mix at 5 \u00b5l .\n".encode("latin-1"))
+    with pytest.raises(PoolError, match=rf"--pool: .*{name} is not UTF-8 .* Fix: save it as UTF-8"):
+        items.read_sources(tmp_path / name)
+
+
 @pytest.mark.parametrize("line", ['{"text": "x"}', "[1]", "no json", '{"source": 3}', '{"source": "\\ud800"}'])
 def test_a_line_of_another_form_is_named(tmp_path, line):
     path = tmp_path / "pool.jsonl"

@@ -3,8 +3,8 @@
 `paper`: the cells of Tables 2 and 11 at other prices of labels and of computing. The pilot is the blocks of N = 100 and
 1,000; at every budget each rule chooses among all cells that it can pay, and loses the points by which the best of them
 scores more. Only decisions on which the rules differ by more than a point count, and none between degenerate models.
-`runs`: our own studies over L and U, the largest N held out, repriced likewise. `synthetic`: worlds of known curves.
-Intervals are bootstraps over tasks or worlds: the paper has six, so they are wide.
+`runs`: each of our own studies over L and U, the largest N held out, repriced likewise. `synthetic`: worlds of known
+curves. Intervals are bootstraps over tasks or worlds: the paper has six, so they are wide.
 """
 
 from __future__ import annotations
@@ -220,7 +220,11 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=125, help="synthetic worlds of each kind (default: 125)")
     args = parser.parse_args()
     with_prior = args.prior == "paper"
-    figures = {"paper": backtest(paper_worlds(with_prior)), "runs": backtest(run_worlds(_RESULTS, with_prior))}
+    studies: dict[str, list[World]] = {}
+    for world in run_worlds(_RESULTS, with_prior):
+        studies.setdefault(world.name.split()[0], []).append(world)
+    runs = {study: backtest(worlds) for study, worlds in studies.items()}
+    figures = {"paper": backtest(paper_worlds(with_prior)), "runs": runs}
     if args.worlds:
         figures["synthetic"] = {
             kind: backtest(synthetic_worlds(args.worlds, kind), by_name=False) for kind in SYNTHETIC

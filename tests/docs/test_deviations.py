@@ -23,6 +23,7 @@ _ROWS = {
 # The title above a table, the figures it names, and the scenario in them.
 _TABLES = {
     "**Real data**": ("deviations_real.json", "real_multipit_id"),
+    "**Stanceosaurus**": ("deviations_stances.json", "real_stanceosaurus"),
     "**Embedded task**": ("deviations_mini.json", "quickstart"),
     "**Embedded classification**": ("deviations_mini.json", "quickstart_cls"),
 }
@@ -45,6 +46,8 @@ def _told(cells, strategy):
 def _lead(cells):
     at = {(c["strategy"], c["additional_usd"]): c for c in cells}
     usd = max(usd for strategy, usd in at if strategy == "distill")
+    if ("annotate", usd) not in at:
+        return ""  # other dollars
     leads = [at["distill", usd][mode] - at["annotate", usd][mode] for mode in ("fair", "changed")]
     return f"{leads[0]:.1f} → {leads[1]:.1f}"
 

@@ -12,6 +12,7 @@ _ROWS = {
     "both students at a thirtieth of the rate": "learning_rate",
     "the annotated student alone at that rate": "annotate_rate",
     "both students searched on dev (three rates)": "search",
+    "both students searched on dev (`SEARCH=fixed`: three rates by two lengths)": "fixed_search",
     "the loss over every position, pads included": "padding",
     "no gold labels among the teacher's": "gold",
     "the pool holds the labelled sources": "pool",

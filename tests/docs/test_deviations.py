@@ -67,3 +67,18 @@ def test_each_cell_is_what_was_measured(title):
         assert distill in (_told(cells, "distill"), "0.0"), difference
         assert "0.0" not in (annotate, distill) or _told(cells, "annotate") == _told(cells, "distill") == ""
         assert lead == _lead(cells), difference
+
+
+def test_what_the_metrics_make_of_fixed_answers_is_what_their_comparison_holds():
+    page = (_ROOT / "docs" / "results" / "evaluate_agreement.md").read_text(encoding="utf-8")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:2] == "| "]
+    held = {tuple(cells[:3]): float(cells[5]) for cells in lines if cells[-1] == "yes"}
+    sets = {"self-BLEU": "multipit_gen, pairs", "one answer": "natural_questions, NQ-open"}
+    kinds = {"damaged": "damaged", "copied": "copied", "for all": "constant", "gold": "gold"}
+    rows = re.search(r"\*\*Natural Questions and.*?\n\n((?:\|[^\n]*\n)+)", _PAGE, re.DOTALL)[1].splitlines()[2:]
+    of = None
+    for difference, answers, *scores in ([cell.strip() for cell in row.strip("|").split("|")] for row in rows):
+        of = next((name for start, name in sets.items() if difference.startswith(start)), of)
+        kind = next(kind for word, kind in kinds.items() if word in answers)
+        assert scores == [f"{held[of, mode, kind]:.1f}" for mode in ("fair", "paper")], answers
+    assert len(rows) == 7

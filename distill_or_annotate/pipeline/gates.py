@@ -280,6 +280,5 @@ def _on_dev(stage: Stage, stages_dir: Path, folder: Path) -> Mapping[str, Any]:
             f"{stage.name} could not be scored on dev: {type(error).__name__}: {error}\n"
             f"  log: {log_file}\n  alone: {program.command()}"
         ) from error
-    labels = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
-    found = evaluation.evaluate(folder, stage.reads, labels, split=DEV, mode=stage.mode)
+    found = evaluation.evaluate(folder, stage.reads, stage.gold, split=DEV, mode=stage.mode)
     return {name: found[name] for name in KEPT}

@@ -33,7 +33,6 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
     folder = stages_dir / stage.name
     before = {name.split("-")[0]: stages_dir / name for name in stage.depends_on}
     common = {"TASK": stage.reads}
-    gold = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
     labels = {"N_LABELS": stage.n_labels, "DATA_SEED": stage.data_seed, "RANDOM_SEED": stage.train_seed}
     if stage.kind in ("finetune", "annotate", "general_distill"):
         macros = {**common, **labels, "MODEL_DIR": str(folder / MODEL)}
@@ -46,7 +45,7 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
             **labels,
             "LLM_LABELS": str(before["llm_label"] / LLM_LABELS),
             "N_LLM_LABELS": stage.n_unlabeled,
-            "GOLD": gold if with_gold else None,
+            "GOLD": stage.gold if with_gold else None,
             "N_EXAMPLES": stage.n_unlabeled + (stage.n_labels if with_gold else 0),
             "MODEL_DIR": str(folder / MODEL),
         }
@@ -55,7 +54,7 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
         macros = {
             **common,
             "N_UNLABELED": stage.n_unlabeled,
-            "GIVEN_TASK": gold,
+            "GIVEN_TASK": stage.gold,
             "CHECKPOINT_PATH": str(_teacher(before) / MODEL),
             "INFER_OUTPUT_DIR": str(folder / PREDICTIONS),
         }
@@ -66,7 +65,7 @@ def program(stage: Stage, stages_dir: Path) -> Program | None:
             "N_UNLABELED": stage.n_unlabeled,
             "RANDOM_SEED": stage.train_seed,
             "STORE": str(before["capture"] / PREDICTIONS),
-            "GOLD": gold,
+            "GOLD": stage.gold,
             "MODEL_DIR": str(folder / MODEL),
         }
     elif stage.kind == "distill":
@@ -100,15 +99,14 @@ def known_labels(stage: Stage, stages: Sequence[Stage], stages_dir: Path) -> str
     """
     from distill_or_annotate.tasks import variants
 
-    gold = f"{stage.reads}_n{stage.n_labels}_s{stage.data_seed}"
     by_name = {other.name: other for other in stages}
     trained = stage
     while trained.kind in ("evaluate", "select"):
         trained = by_name[trained.depends_on[0]]
     if trained.kind not in LLM:
-        return gold
+        return stage.gold
     bought = next(name for name in trained.depends_on if name.startswith("llm_label-"))
-    with_gold = gold if trained.kind == "human_llm_annotate" else None
+    with_gold = stage.gold if trained.kind == "human_llm_annotate" else None
     return variants.answered(
         stage.reads, stages_dir / bought / LLM_LABELS, stage.n_unlabeled, with_gold, stage.data_seed
     )

@@ -61,6 +61,11 @@ class Stage:
         return self.paper_task or self.task
 
     @property
+    def gold(self) -> str:
+        """The variant of that task with the labels that people gave."""
+        return f"{self.reads}_n{self.n_labels}_s{self.data_seed}"
+
+    @property
     def trains_as(self) -> str:
         """The kind of what trained its model: its own kind, or of a selection that of its candidates."""
         return self.depends_on[0].split("-")[0] if self.kind == "select" else self.kind

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -183,16 +182,8 @@ def address_of(out: pathlib.Path) -> str | None:
     Args:
       out: the file of labels.
     """
-    if not ledger_path(out).exists():
-        return None
-    with ledger_path(out).open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            # The header is the first row, but for what a kill left of an earlier try at it.
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                if isinstance(row, dict) and row.get("status") == "header":
-                    return row.get("address")
-    return None
+    known = _header(Transaction(ledger_path(out)))
+    return known.get("address") if known else None
 
 
 def items_left(
@@ -243,8 +234,8 @@ def _differing(known: Row, header: Row) -> str | None:
     return next((field for field in _IDENTITY if field in known and known[field] != header[field]), None)
 
 
-def _header(account: Account) -> Row | None:
-    return next((row for row in account.rows if row["status"] == "header"), None)
+def _header(books: Account | Transaction) -> Row | None:
+    return next((row for row in books.rows if row["status"] == "header"), None)
 
 
 def _set_aside_lost(account: Account, pool: Sequence[Item], n_attempts: int) -> None:

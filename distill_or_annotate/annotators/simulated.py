@@ -186,8 +186,8 @@ def _confused(label: str, confusion: Confusion, name: str) -> str:
 def _entities(row: Row, confusion: Confusion) -> list[tuple[str, str]]:
     types, target = {label.upper() for label in confusion.labels}, row["target"]
     of_source = set(row["source"].split())
-    unknown = [found for found in _LABEL_LIKE.findall(target) if found[1:-1].upper() not in types]
-    if unknown := [found for found in unknown if found not in of_source]:
+    named = [found for found in _LABEL_LIKE.findall(target) if found not in of_source]
+    if unknown := [found for found in named if found[1:-1].upper() not in types]:
         raise SimulationError(
             f"target: the type {unknown[0][:60]} of {target[:60]!r} is not among {', '.join(confusion.labels)}."
         )

@@ -43,6 +43,29 @@ def test_each_cell_is_the_mean_over_data_seeds(task):
     assert len(lines) == 8
 
 
+@pytest.mark.parametrize(
+    ("task", "floor"),
+    [("fever", "tfidf_logistic"), ("multipit_id", "tfidf_logistic"), ("stanceosaurus", "tfidf_balanced")],
+)
+def test_the_learnt_floors_are_the_means_over_data_seeds(task, floor):
+    text = (_ROOT / "docs" / "results.md").read_text(encoding="utf-8").split(_TITLES[task], 1)[1]
+    told = re.search(r"TF-IDF[^\d]*((?:\d+\.\d,\s+){3}\d+\.\d)", text)[1]
+    rows = [row for row in _rows(task) if row["strategy"] == "annotate" and row["student"] == "minilm_2"]
+    means = [
+        statistics.fmean(row["floor"][floor] for row in rows if row["n_labels"] == n_labels)
+        for n_labels in (100, 500, 1000, 2000)
+    ]
+    assert [f"{mean:.1f}" for mean in means] == re.split(r",\s+", told)
+
+
+@pytest.mark.parametrize("task", ["multipit_id", "stanceosaurus"])
+def test_students_within_noise_of_a_floor_are_counted(task):
+    text = (_ROOT / "docs" / "results.md").read_text(encoding="utf-8").split(_TITLES[task], 1)[1]
+    told = re.search(r"(\d+) of the (\d+) students", text)
+    students = [row for row in _rows(task) if row["strategy"] != "teacher"]
+    assert [sum(row["degenerate"]["flagged"] for row in students), len(students)] == [int(told[1]), int(told[2])]
+
+
 def test_the_readme_compares_what_scores_alike():
     rows = _rows("fever")
     distilled = _mean(rows, "mini_student", 100, "distill", 4000)
